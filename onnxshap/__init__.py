@@ -1,0 +1,71 @@
+"""Explain ONNX models: DeepLIFT and Shapley attributions, computed as ONNX graphs."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from onnxshap.errors import (
+    CompletenessWarning,
+    ExecutionError,
+    InputError,
+    ModelFileError,
+    OnnxShapError,
+    OnnxShapWarning,
+    ProviderError,
+    UnknownShapeError,
+    UnsupportedOpError,
+)
+
+if TYPE_CHECKING:
+    from onnxshap import methods
+    from onnxshap.autodiff.registry import multiplier, vjp
+    from onnxshap.build import build
+    from onnxshap.explainer import Explainer
+    from onnxshap.explanation import Explanation
+    from onnxshap.graph.model import Model, load
+    from onnxshap.report import Report, check
+
+__version__ = "0.1.0"
+
+# Loaded when first used: importing onnxshap loads numpy, and neither onnx nor a runtime.
+_LAZY = {
+    "Explainer": "onnxshap.explainer",
+    "Explanation": "onnxshap.explanation",
+    "Model": "onnxshap.graph.model",
+    "Report": "onnxshap.report",
+    "build": "onnxshap.build",
+    "check": "onnxshap.report",
+    "load": "onnxshap.graph.model",
+    "methods": "onnxshap",
+    "multiplier": "onnxshap.autodiff.registry",
+    "vjp": "onnxshap.autodiff.registry",
+}
+
+__all__ = [
+    "CompletenessWarning",
+    "ExecutionError",
+    "Explainer",
+    "Explanation",
+    "InputError",
+    "Model",
+    "ModelFileError",
+    "OnnxShapError",
+    "OnnxShapWarning",
+    "ProviderError",
+    "Report",
+    "UnknownShapeError",
+    "UnsupportedOpError",
+    "build",
+    "check",
+    "load",
+    "methods",
+    "multiplier",
+    "vjp",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "methods":
+        return importlib.import_module("onnxshap.methods")
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'onnxshap' has no attribute {name!r}")

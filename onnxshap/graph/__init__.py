@@ -1,0 +1,1 @@
+"""Read, normalise and analyse ONNX graphs; build and split them."""

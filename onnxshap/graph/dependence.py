@@ -1,0 +1,49 @@
+"""Which values depend on which: forward reach, and the path between two ends."""
+
+from collections.abc import Callable, Iterable
+
+import onnx_ir as ir
+
+
+def reachable(
+    graph: ir.Graph,
+    sources: Iterable[ir.Value],
+    carries: Callable[[ir.Node, int], bool] = lambda node, index: True,
+) -> set[ir.Value]:
+    """Values that depend on ``sources``; ``carries(node, i)`` says if input i passes it on."""
+    reached = set(sources)
+    for node in graph:
+        inputs = node_inputs(node)
+        if any(v in reached and carries(node, i) for i, v in enumerate(inputs) if v is not None):
+            reached.update(node.outputs)
+    return reached
+
+
+def ancestors(graph: ir.Graph, targets: Iterable[ir.Value]) -> set[ir.Value]:
+    """Values that ``targets`` are computed from, targets included."""
+    needed = set(targets)
+    for node in reversed(graph):
+        if any(output in needed for output in node.outputs):
+            needed.update(v for v in node_inputs(node) if v is not None)
+    return needed
+
+
+def node_inputs(node: ir.Node) -> list[ir.Value | None]:
+    """Inputs of ``node`` followed by what its subgraphs (If, Loop, Scan) read from outside."""
+    outer: list[ir.Value | None] = list(node.inputs)
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            outer += _captured(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            outer += [v for graph in attribute.as_graphs() for v in _captured(graph)]
+    return outer
+
+
+def _captured(graph: ir.Graph) -> list[ir.Value]:
+    """Values read inside ``graph`` that it does not define."""
+    own: set[ir.Value] = {*graph.inputs, *graph.initializers.values()}
+    captured: list[ir.Value] = []
+    for node in graph:
+        captured += [v for v in node_inputs(node) if v is not None and v not in own]
+        own.update(node.outputs)
+    return captured + [v for v in graph.outputs if v not in own]

@@ -1,0 +1,193 @@
+"""Partial evaluation: split a graph by what is known first.
+
+What depends on the known inputs alone becomes the first graph, the rest the second. Between them
+lies the *cut*: values the first hands to the second. Of all cuts that cost no more than cheap
+recomputation, a small one is taken: ``|r|`` and ``relu(r)`` are recomputed from ``r``, so that r is
+kept once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxshap.graph.dependence import ancestors, node_inputs, reachable
+
+_CHEAP = frozenset(
+    [
+        "Abs",
+        "Add",
+        "Cast",
+        "Clip",
+        "Div",
+        "Equal",
+        "Greater",
+        "Less",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Not",
+        "Reciprocal",
+        "Relu",
+        "Reshape",
+        "Sign",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Unsqueeze",
+        "Identity",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The two graphs of a partition.
+
+    ``cut``: names of values the first hands to the second. The second may read inputs of the
+    first as well, by their own names.
+    """
+
+    first: ir.Model
+    second: ir.Model
+    cut: list[str]
+
+
+def partition(
+    model: ir.Model, known: Iterable[str], sizes: Mapping[str, int], keep: Iterable[str] = ()
+) -> Parts:
+    """Split ``model`` into what depends on the inputs named ``known`` alone, and the rest.
+
+    Parameters
+    ----------
+    model : ir.Model
+        Not modified.
+    known : iterable of str
+        Names of inputs that are known first.
+    sizes : mapping
+        Bytes of a value by name, for choosing the cut.
+    keep : iterable of str
+        Outputs of ``model`` the first part must compute as well, if it can.
+    """
+    graph = model.graph
+    names = set(known)
+    early = reachable(graph, [v for v in graph.inputs if v.name in names])
+    late = reachable(graph, [v for v in graph.inputs if v.name not in names])
+    needed = ancestors(graph, graph.outputs)
+    ready = {v for v in early - late if v in needed}
+    kept = set(keep)
+    finished = [o for o in graph.outputs if o in ready and o.name in kept]
+    remaining = [o for o in graph.outputs if o not in finished]
+    cut = _choose_cut(graph, ready, remaining, sizes)
+    given = [v for v in graph.inputs if v.name in names]
+    handed = [v for v in cut if v not in given and v not in finished]
+    first = extract(model, given, [*finished, *handed])
+    rest = [v for v in graph.inputs if v.name not in names]
+    second = extract(model, [*rest, *cut], remaining)
+    _defer(second.graph, {str(v.name) for v in rest})
+    return Parts(first, second, [str(v.name) for v in cut if v not in given])
+
+
+def _choose_cut(
+    graph: ir.Graph, ready: set[ir.Value], targets: list[ir.Value], sizes: Mapping[str, int]
+) -> list[ir.Value]:
+    """Take the latest cut, then pull it back through cheap nodes where that makes it smaller."""
+    second = ancestors_until(graph, targets, ready)
+    cut = {v for v in second if v in ready}
+    for node in reversed(graph):
+        outputs = [o for o in node.outputs if o in cut]
+        inputs = [v for v in node_inputs(node) if v in ready and v is not None]
+        if not outputs or node.op_type not in _CHEAP or node.domain:
+            continue
+        gain = sum(sizes.get(str(v.name), 0) for v in outputs)
+        cost = sum(sizes.get(str(v.name), 0) for v in set(inputs) - cut)
+        if cost <= gain:
+            cut.difference_update(outputs)
+            cut.update(inputs)
+    order = [*graph.inputs, *(o for node in graph for o in node.outputs)]
+    return [v for v in order if v in cut]
+
+
+def _defer(graph: ir.Graph, late: set[str]) -> None:
+    """Move recomputed values to just before their first use, so that they live no longer."""
+    moving = reachable(graph, [v for v in graph.inputs if v.name in late])
+    nodes = list(graph)
+    deferred = {n for n in nodes if not any(o in moving for o in n.outputs)}
+    ordered: list[ir.Node] = []
+    for node in nodes:
+        if node not in deferred or any(o.is_graph_output() for o in node.outputs):
+            _place(node, deferred, ordered)
+    for node in nodes:
+        if node in deferred:
+            _place(node, deferred, ordered)
+    graph.remove(nodes)
+    graph.extend(ordered)
+
+
+def _place(node: ir.Node, deferred: set[ir.Node], ordered: list[ir.Node]) -> None:
+    """Append ``node`` after the deferred nodes it needs."""
+    stack = [node]
+    while stack:
+        needed = [p for p in stack[-1].predecessors() if p in deferred and p is not stack[-1]]
+        if needed:
+            stack.append(needed[0])
+            continue
+        ready = stack.pop()
+        deferred.discard(ready)
+        ordered.append(ready)
+
+
+def ancestors_until(
+    graph: ir.Graph, targets: Iterable[ir.Value], stop: set[ir.Value]
+) -> set[ir.Value]:
+    """Values ``targets`` are computed from, not looking behind those in ``stop``."""
+    needed = set(targets)
+    for node in reversed(graph):
+        if any(o in needed and o not in stop for o in node.outputs):
+            needed.update(v for v in node_inputs(node) if v is not None)
+    return needed
+
+
+def extract(model: ir.Model, inputs: Iterable[ir.Value], outputs: Iterable[ir.Value]) -> ir.Model:
+    """Return a new model that computes ``outputs`` from ``inputs`` by the same nodes."""
+    inputs, outputs = list(inputs), list(outputs)
+    given = set(inputs)
+    needed = ancestors_until(model.graph, outputs, given)
+    copies: dict[ir.Value, ir.Value] = {}
+
+    def copy(value: ir.Value) -> ir.Value:
+        if value not in copies:
+            twin = ir.Value(
+                name=value.name, type=value.type, shape=value.shape, const_value=value.const_value
+            )
+            copies[value] = twin
+        return copies[value]
+
+    graph_inputs = [copy(v) for v in inputs]
+    initializers = [copy(v) for v in model.graph.initializers.values() if v in needed - given]
+    nodes = []
+    for node in model.graph:
+        if not any(o in needed and o not in given for o in node.outputs):
+            continue
+        twins = [copy(o) for o in node.outputs]
+        clone = ir.Node(
+            node.domain,
+            node.op_type,
+            [None if v is None else copy(v) for v in node.inputs],
+            list(node.attributes.values()),
+            outputs=twins,
+            name=node.name,
+            doc_string=node.doc_string,
+            metadata_props=dict(node.metadata_props),
+        )
+        nodes.append(clone)
+    graph = ir.Graph(
+        graph_inputs,
+        [copy(v) for v in outputs],
+        nodes=nodes,
+        initializers=initializers,
+        opset_imports=dict(model.graph.opset_imports),
+        name=model.graph.name,
+    )
+    return ir.Model(graph, ir_version=model.ir_version, producer_name="onnxshap")

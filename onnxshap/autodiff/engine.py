@@ -1,0 +1,259 @@
+"""One reverse walk over a graph, parameterised by a rule set.
+
+With `vjp` rules what flows backward are cotangents, with `multiplier` rules DeepLIFT multipliers.
+Fan-out, broadcasting, naming and the two forms of a batch are handled here, never in a rule.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from onnxshap.autodiff.context import Context, MidpointContext
+from onnxshap.autodiff.lift import Lift
+from onnxshap.autodiff.registry import BLOCKED, Family, Rule, RuleSet, since_version, spell
+from onnxshap.errors import UnsupportedOpError
+from onnxshap.graph.batch import Layout, Layouts
+from onnxshap.graph.dependence import ancestors, reachable
+
+
+@dataclass
+class Cotangent:
+    """What flows backward along one value: pair or flat form, over one or all references."""
+
+    value: ir.Value
+    flat: bool
+    spread: bool
+
+
+@dataclass
+class Walk:
+    """One reverse walk: what to differentiate, by which rules, emitting where."""
+
+    graph: ir.Graph
+    opsets: dict[str, int]
+    rules: RuleSet
+    lift: Lift
+    sources: list[ir.Value]
+    target: ir.Value
+    references: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    """Reference-side counterpart of every value that can differ between the sides."""
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.graph, self.opsets, self.rules, self.sources, self.target)
+        self.nodes = list(self.graph)  # before anything is emitted
+
+    def run(self, seed: ir.Value) -> dict[ir.Value, ir.Value]:
+        """Propagate ``seed`` (pair form, laid out like the target, references not spread).
+
+        Returns the cotangent of every source in pair form. Sources the target does not depend
+        on are missing.
+        """
+        self.path.require_rules(self.lift.layouts, self.references)
+        arriving: dict[ir.Value, list[Cotangent]] = {self.target: [Cotangent(seed, False, False)]}
+        for node in reversed(self.nodes):
+            if node not in self.path.nodes or not any(o in arriving for o in node.outputs):
+                continue
+            rule = self.rules.find(node, self.opsets)
+            assert rule is not None
+            scope = self.lift.op.scope(
+                f"{self.rules.name}/{node.name}",
+                doc=rule.formula,
+                side="backward",
+                rule=self.path.family(node, self.references) if self.references else "vjp",
+                of=node.name or "",
+            )
+            with scope:
+                for value, cotangent in self._step(node, rule, arriving):
+                    arriving.setdefault(value, []).append(cotangent)
+        with self.lift.op.scope(f"{self.rules.name}/inputs", side="backward"):
+            return {
+                source: self._in_form(self._sum(source, arriving), source, False)
+                for source in self.sources
+                if source in arriving
+            }
+
+    def rules_hash(self) -> str:
+        """sha256 over the rules this walk uses: which, for what versions, by what formula."""
+        used = {self.rules.find(node, self.opsets) for node in self.path.order} - {None}
+        lines = sorted(
+            f"{r.name} {spell(r.domain, r.op_type, max(r.since))} {r.form} {r.family} {r.formula}"
+            for r in used
+            if r is not None
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def _step(
+        self, node: ir.Node, rule: Rule, arriving: dict[ir.Value, list[Cotangent]]
+    ) -> Iterable[tuple[ir.Value, Cotangent]]:
+        flat = rule.form == "flat"
+        kind = MidpointContext if rule.family == "product" and self.references else Context
+        outputs = node.outputs if rule.outputs is None else node.outputs[: rule.outputs]
+        totals = [self._sum(o, arriving) if o in arriving else None for o in outputs]
+        spread = any(t.spread for t in totals if t is not None)
+        if flat and not spread and self._reads_batches(node, rule):
+            totals = [t and self._spread(t, o) for t, o in zip(totals, outputs, strict=True)]
+            spread = True
+        cotangents = [
+            None if t is None else self._in_form(t, o, flat)
+            for t, o in zip(totals, outputs, strict=True)
+        ]
+        ctx = kind(node, rule.form, self.lift, self.references, self.path.active, spread)
+        returned = rule.function(ctx, *cotangents)
+        for i, value in enumerate(returned):
+            source = node.inputs[i]
+            if value is None or source is None or source not in self.path.active:
+                continue
+            if rule.form == "elementwise":
+                value = self._unbroadcast(value, self._broadcast_layout(node), source)
+            yield source, Cotangent(value, flat, ctx.is_spread)
+
+    def _reads_batches(self, node: ir.Node, rule: Rule) -> bool:
+        """Whether a flat rule multiplies by something that differs from sample to sample."""
+        if "references" not in self.lift.sizes:
+            return False
+        held = [v for v in node.inputs if v is not None and v not in self.path.active]
+        per_sample = any(self.lift.layouts[v].batch is not None for v in held)
+        return rule.family != "exact-linear" or per_sample
+
+    def _broadcast_layout(self, node: ir.Node) -> Layout:
+        return self.lift.layouts[node.outputs[0]]
+
+    def _unbroadcast(self, value: ir.Value, output: Layout, source: ir.Value) -> ir.Value:
+        """Sum a cotangent of the output's shape back to the shape of the input it belongs to."""
+        own = self.lift.layouts[source]
+        missing = len(output.dims) - len(own.dims)
+        axes = list(range(missing))
+        for k, dim in enumerate(own.dims):
+            stretched = output.dims[k + missing] != 1 and k + missing != output.batch
+            if dim == 1 and stretched:
+                axes.append(k + missing)
+        if not axes:
+            return value
+        op = self.lift.op
+        places = [self.lift.axis(a, output) for a in axes]
+        value = op.ReduceSum(value, places, keepdims=1)
+        return op.Squeeze(value, list(range(missing))) if missing else value
+
+    def _sum(self, value: ir.Value, arriving: dict[ir.Value, list[Cotangent]]) -> Cotangent:
+        """Sum over the consumers of ``value``; remembered, so that asking twice emits once."""
+        parts = arriving[value]
+        if len(parts) == 1:
+            return parts[0]
+        spread = any(p.spread for p in parts)
+        flat = all(p.flat for p in parts) and len({p.spread for p in parts}) == 1
+        with self.lift.op.scope(f"{self.rules.name}/{value.name}", side="backward"):
+            total = self._in_form(parts[0], value, flat)
+            for part in parts[1:]:
+                total = self.lift.op.Add(total, self._in_form(part, value, flat))
+        arriving[value] = [Cotangent(total, flat, spread)]
+        return arriving[value][0]
+
+    def _in_form(self, cotangent: Cotangent, value: ir.Value, flat: bool) -> ir.Value:
+        layout = self.lift.layouts[value]
+        if cotangent.flat == flat:
+            return cotangent.value
+        if flat:
+            return self.lift.flatten(cotangent.value, layout, value)
+        return self.lift.unflatten(cotangent.value, layout, cotangent.spread, value)
+
+    def _spread(self, cotangent: Cotangent, value: ir.Value) -> Cotangent:
+        pair = self._in_form(cotangent, value, False)
+        return Cotangent(self.lift.spread(pair, self.lift.layouts[value]), False, True)
+
+
+class Path:
+    """The nodes between sources and target that something can flow back through."""
+
+    def __init__(
+        self,
+        graph: ir.Graph,
+        opsets: dict[str, int],
+        rules: RuleSet,
+        sources: list[ir.Value],
+        target: ir.Value,
+    ) -> None:
+        self.opsets, self.rules, self.sources, self.target = opsets, rules, sources, target
+        forward = reachable(graph, sources, self._carries)
+        needed = ancestors(graph, [target])
+        self.active = forward & needed
+        self.order = [
+            n
+            for n in graph
+            if any(o in self.active for o in n.outputs)
+            and any(v in self.active and self._carries(n, i) for i, v in enumerate(n.inputs) if v)
+        ]
+        self.nodes = set(self.order)
+        self.blocked = [
+            n
+            for n in graph
+            if any(v in self.active for v in n.inputs if v is not None)
+            and any(o in needed for o in n.outputs)
+            and n not in self.nodes
+        ]
+
+    def _carries(self, node: ir.Node, index: int) -> bool:
+        """Whether a derivative can flow through input ``index`` of ``node``."""
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is None:
+            return True  # read inside a subgraph: unsupported, and reported as such
+        if value.dtype is not None and not value.dtype.is_floating_point():
+            return False
+        if node.domain in ("", "ai.onnx") and node.op_type in BLOCKED:
+            return self.rules.find(node, self.opsets) is not None
+        output = node.outputs[0].dtype
+        return output is None or output.is_floating_point() or len(node.outputs) > 1
+
+    def family(self, node: ir.Node, varying: Collection[ir.Value] = ()) -> Family:
+        """How ``node`` is treated, in `onnxshap.check`'s words."""
+        if node not in self.nodes:
+            return "blocked"
+        rule = self.rules.find(node, self.opsets)
+        if rule is None or self._misfit(node, rule) is not None:
+            return "unsupported"
+        active = [v for v in node.inputs if v in self.active]
+        if rule.family == "product" and len(active) == 1 and len(set(active)) == 1:
+            return "exact-linear"
+        if rule.family == "fallback" and not any(
+            v in varying for v in node.inputs if v is not None and v not in self.active
+        ):
+            return "exact-linear"
+        return rule.family
+
+    def _misfit(self, node: ir.Node, rule: Rule) -> str | None:
+        """Why ``rule`` does not cover this use of the operator, if so."""
+        for i, value in enumerate(node.inputs):
+            if value in self.active and rule.inputs is not None and i not in rule.inputs:
+                return f"its input {i} depends on the explained input"
+        count = len(node.outputs) if rule.outputs is None else rule.outputs
+        if any(o in self.active for o in node.outputs[count:]):
+            return f"an output beyond the first {count} reaches the target"
+        return None
+
+    def require_rules(self, layouts: Layouts, references: Iterable[ir.Value] = ()) -> None:
+        """Raise one error that names every node on the path without a rule."""
+        varying = set(references)
+        problems = [p for n in self.order if (p := self._problem(n, layouts, varying)) is not None]
+        if problems:
+            listed = "\n  ".join(problems)
+            ends = f'from "{self.sources[0].name}" to "{self.target.name}"'
+            raise UnsupportedOpError(
+                f"{len(problems)} node(s) on the path {ends} cannot be differentiated:\n"
+                f"  {listed}\n"
+                f"Register a rule with onnxshap.{self.rules.name}, or explain a part of the model "
+                "that avoids them (inputs=, output=)."
+            )
+
+    def _problem(self, node: ir.Node, layouts: Layouts, varying: set[ir.Value]) -> str | None:
+        rule = self.rules.find(node, self.opsets)
+        operator = spell(node.domain, node.op_type, since_version(node, self.opsets))
+        where = f'node "{node.name}" (output "{node.outputs[0].name}")'
+        if rule is None:
+            return f"no {self.rules.name} rule for {operator}, {where}"
+        reason = self._misfit(node, rule)
+        if reason is None and rule.family == "exact-linear" and varying:
+            held = (v for v in node.inputs if v is not None and v not in self.active)
+            if any(v in varying for v in held):
+                reason = "an input that is not explained differs between explicand and reference"
+        return f"{operator}, {where}: {reason}" if reason else None

@@ -1,0 +1,121 @@
+"""Lift values of a batch to the axes a backward pass runs over: targets x explicands x references.
+
+A value's batch axis is replaced, in place, by the *lead* axes. In **pair** form they are separate
+and broadcast: an explicand's value is [1, N, 1, ...], a reference's [1, 1, M, ...], and what flows
+backward [K, N, M, ...]. In **flat** form they are one batch [K*N*M, ...] as operators expect it.
+Changing between the two is a free Reshape. Where a model is not separable there are no lead axes
+and both forms are the value itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from onnxshap.graph.batch import Layout, Layouts
+from onnxshap.graph.builder import Builder
+
+Lead = Literal["targets", "explicands", "references"]
+Side = Literal["explicand", "reference"]
+
+
+@dataclass
+class Lift:
+    """The lead axes of one backward pass, and the Reshapes to and from them."""
+
+    op: Builder
+    layouts: Layouts
+    sizes: dict[Lead, ir.Value]
+    """Run-time size of each lead axis, int64 [1], in order; empty if not separable."""
+
+    @property
+    def extra(self) -> int:
+        """How many axes pair form has beyond a value's own."""
+        return max(0, len(self.sizes) - 1)
+
+    def axis(self, axis: int, layout: Layout) -> int:
+        """Place of a value's own ``axis`` in pair form, counted from the end.
+
+        From the end, because forward values in pair form leave out lead axes they would only
+        broadcast along.
+        """
+        axis %= max(1, len(layout.dims))
+        before_batch = layout.batch is not None and axis < layout.batch
+        return axis - len(layout.dims) - (self.extra if before_batch else 0)
+
+    def pair(self, value: ir.Value, layout: Layout, side: Side, like: Layout) -> ir.Value:
+        """Bring a forward value into pair form, to broadcast against a value laid out ``like``."""
+        axes = self.added(layout, side, like)
+        return self.op.Unsqueeze(value, axes) if axes else value
+
+    def added(self, layout: Layout, side: Side, like: Layout) -> list[int]:
+        """Places of the axes `pair` adds to a value."""
+        if not self.extra or like.batch is None:
+            return []
+        if layout.batch is None:  # constant over the batch: make room for the lead axes
+            batch = len(layout.dims) - (len(like.dims) - like.batch)
+            return list(range(batch, batch + self.extra)) if batch > 0 else []
+        own = list(self.sizes).index("explicands" if side == "explicand" else "references")
+        before = own if layout.batch else 0
+        after = self.extra - own
+        first = layout.batch
+        return [
+            *range(first, first + before),
+            *range(first + before + 1, first + before + 1 + after),
+        ]
+
+    def lead(self, spread: bool) -> list[ir.Value | int]:
+        """Sizes of the lead axes; 1 for references a cotangent is not spread over yet."""
+        return [1 if k == "references" and not spread else size for k, size in self.sizes.items()]
+
+    def flatten(self, value: ir.Value, layout: Layout, own: ir.Value | None = None) -> ir.Value:
+        """Pair form to flat form. ``own``: a forward value to read unknown sizes from."""
+        if not self.extra or layout.batch is None:
+            return value
+        return self.op.Reshape(value, self.shape(layout, [-1], own))
+
+    def unflatten(
+        self, value: ir.Value, layout: Layout, spread: bool, own: ir.Value | None = None
+    ) -> ir.Value:
+        """Flat form to pair form."""
+        if not self.extra or layout.batch is None:
+            return value
+        return self.op.Reshape(value, self.shape(layout, self.lead(spread), own))
+
+    def spread(self, value: ir.Value, layout: Layout) -> ir.Value:
+        """Expand a pair-form value over all lead axes, copying."""
+        if not self.sizes or layout.batch is None:
+            return value
+        ones = [1] * (len(layout.dims) - layout.batch - 1)
+        return self.op.Expand(value, self._vector([*self.lead(True), *ones]))
+
+    def shape(
+        self, layout: Layout, lead: Sequence[ir.Value | int], own: ir.Value | None = None
+    ) -> ir.Value | list[int]:
+        """Shape of a value whose batch axis is replaced by ``lead``; read from ``own`` at need."""
+        parts: list[ir.Value | int] = []
+        for k, dim in enumerate(layout.dims):
+            if k == layout.batch:
+                parts += lead
+            elif dim is not None:
+                parts.append(dim)
+            elif own is None:
+                raise AssertionError("an unknown size needs the value to read it from")
+            else:
+                parts.append(self.op.Shape(own, start=k, end=k + 1))
+        return self._vector(parts)
+
+    def _vector(self, parts: list[ir.Value | int]) -> ir.Value | list[int]:
+        """A 1-D int64 tensor of run-time and known sizes; a plain list where all are known."""
+        runs: list[ir.Value | list[int]] = []
+        for part in parts:
+            if isinstance(part, ir.Value):
+                runs.append(part)
+            elif runs and isinstance(runs[-1], list):
+                runs[-1].append(part)
+            else:
+                runs.append([part])
+        if all(isinstance(run, list) for run in runs):
+            return [size for run in runs if isinstance(run, list) for size in run]
+        return runs[0] if len(runs) == 1 else self.op.Concat(*runs, axis=0)

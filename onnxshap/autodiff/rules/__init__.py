@@ -1,0 +1,1 @@
+"""Derivative rules, one file an operator family, in the order of the ONNX operator index."""

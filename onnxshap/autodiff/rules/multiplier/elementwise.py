@@ -1,0 +1,156 @@
+"""Elementwise arithmetic. m: multiplier of y; x, r and y, y0: both sides; d = x - r."""
+
+from collections.abc import Callable
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxshap.autodiff.context import Context
+from onnxshap.autodiff.registry import Cotangents, multiplier
+from onnxshap.autodiff.secants import exp_secant, ratio, smooth_slope
+from onnxshap.graph.builder import Builder
+
+
+@multiplier("Abs")
+def abs_(ctx: Context, m: ir.Value) -> Cotangents:
+    """m (x + r) / (|x| + |r|)."""
+    op, x, r = ctx.op, ctx.x(), ctx.r()
+    return [op.Mul(m, ratio(op, op.Add(x, r), op.Add(op.Abs(x), op.Abs(r))))]
+
+
+@multiplier("Ceil")
+@multiplier("Floor")
+@multiplier("Round")
+@multiplier("Sign")
+def step(ctx: Context, m: ir.Value) -> Cotangents:
+    """m dy / d;  0 where d = 0: a step has no other slope."""
+    dy = ctx.op.Sub(ctx.y(), ctx.y_ref())
+    return [ctx.op.Mul(m, ratio(ctx.op, dy, ctx.delta()))]
+
+
+@multiplier("Div")
+def div(ctx: Context, m: ir.Value) -> Cotangents:
+    """m_a = m (1/b + 1/b0) / 2;  m_b = -m (a + a0) / (2 b b0): a times the reciprocal of b."""
+    op, b, b0 = ctx.op, ctx.x(1), ctx.r(1)
+    inverses = [op.Reciprocal(b), op.Reciprocal(b0)]
+    ma = mb = None
+    if ctx.needs(0):
+        ma = op.Mul(m, op.Mul(op.Add(*inverses), 0.5)) if ctx.varies(1) else op.Div(m, b)
+    if ctx.needs(1):
+        mean = op.Mul(op.Add(ctx.x(0), ctx.r(0)), 0.5) if ctx.varies(0) else ctx.x(0)
+        mb = op.Neg(op.Mul(op.Mul(m, mean), op.Mul(*inverses)))
+    return [ma, mb]
+
+
+@multiplier("Exp")
+def exp(ctx: Context, m: ir.Value) -> Cotangents:
+    """m (y + y0)/2 tanh(d/2)/(d/2)."""
+    return [ctx.op.Mul(m, exp_secant(ctx.op, ctx.y(), ctx.y_ref(), ctx.delta()))]
+
+
+@multiplier("Log")
+def log(ctx: Context, m: ir.Value) -> Cotangents:
+    """m dy / d;  2m / (x + r) where d is small beside x and r."""
+    return [smooth_slope(ctx, m, singular=True)]
+
+
+@multiplier("Max")
+@multiplier("Min")
+def extremum(ctx: Context, m: ir.Value) -> Cotangents:
+    """Two-player Shapley values, folded over the inputs from the left."""
+    op, count = ctx.op, len(ctx.node.inputs)
+    choose = op.Max if ctx.node.op_type == "Max" else op.Min
+    sides = [([ctx.x(i) for i in range(count)]), ([ctx.r(i) for i in range(count)])]
+    running = [[side[0]] for side in sides]
+    for i in range(1, count):
+        for total, side in zip(running, sides, strict=True):
+            total.append(choose(total[-1], side[i]))
+    returned: list[ir.Value | None] = [None] * count
+    for i in reversed(range(1, count)):
+        a, a0 = running[0][i - 1], running[1][i - 1]
+        left, right = two_players(op, choose, (a, a0), (sides[0][i], sides[1][i]))
+        returned[i] = op.Mul(m, right)
+        m = op.Mul(m, left)
+    return [m, *returned[1:]]
+
+
+@multiplier("Pow")
+def pow_(ctx: Context, m: ir.Value) -> Cotangents:
+    """Closed secants for exponents 1, 2, 3, 1/2, -1; two-player Shapley if the exponent varies."""
+    op, x, r = ctx.op, ctx.x(), ctx.r()
+    if ctx.varies(1):
+        exponents = [op.Cast(b, to=x.dtype) for b in (ctx.x(1), ctx.r(1))]
+        slopes = two_players(op, op.Pow, (x, r), (exponents[0], exponents[1]))
+        return [op.Mul(m, s) if ctx.needs(i) else None for i, s in enumerate(slopes)]
+    exponent = ctx.constant(1)
+    p = float(exponent.ravel()[0]) if exponent is not None and exponent.size == 1 else None
+    y, y0 = ctx.y(), ctx.y_ref()
+    closed: dict[float, Callable[[], Any]] = {
+        1.0: lambda: op.value(1.0, x.dtype),
+        2.0: lambda: op.Add(x, r),
+        3.0: lambda: op.Add(op.Mul(x, op.Add(x, r)), op.Mul(r, r)),
+        0.5: lambda: root_secant(op, y, y0),
+        -1.0: lambda: op.Neg(op.Mul(y, y0)),
+    }
+    if p in closed:
+        return [op.Mul(m, closed[p]())]
+    return [smooth_slope(ctx, m, singular=True)]
+
+
+@multiplier("Reciprocal")
+def reciprocal(ctx: Context, m: ir.Value) -> Cotangents:
+    """-m y y0."""
+    return [ctx.op.Neg(ctx.op.Mul(m, ctx.op.Mul(ctx.y(), ctx.y_ref())))]
+
+
+@multiplier("Sqrt")
+def sqrt(ctx: Context, m: ir.Value) -> Cotangents:
+    """m / (y + y0);  0 where both are 0."""
+    return [ctx.op.Mul(m, root_secant(ctx.op, ctx.y(), ctx.y_ref()))]
+
+
+@multiplier("Where", inputs=(1, 2), family="fallback")
+def where(ctx: Context, m: ir.Value) -> Cotangents:
+    """m [c] and m [not c]; where c differs between the sides, the least-norm completion.
+
+    m_X = m (c + c0)/2, m_Y = m - m_X, then the part of m dy they miss is added along the deltas.
+    """
+    op, dtype = ctx.op, m.dtype
+    if not ctx.varies(0):
+        c = ctx.x(0)
+        return [None, op.Where(c, m, 0.0), op.Where(c, 0.0, m)]
+    c, c0 = op.Cast(ctx.x(0), to=dtype), op.Cast(ctx.r(0), to=dtype)
+    share = op.Mul(op.Add(c, c0), 0.5)
+    shares = [share, op.Sub(1.0, share)]
+    deltas = [ctx.delta(1), ctx.delta(2)]
+    dy = op.Sub(ctx.y(), ctx.y_ref())
+    missing = op.Sub(dy, op.Sum(*(op.Mul(s, d) for s, d in zip(shares, deltas, strict=True))))
+    norm = op.Sum(*(op.Mul(d, d) for d in deltas))
+    step = ratio(op, missing, norm)
+    slopes = [op.Add(s, op.Mul(step, d)) for s, d in zip(shares, deltas, strict=True)]
+    return [None, *(op.Mul(m, s) for s in slopes)]
+
+
+def root_secant(op: Builder, y: ir.Value, y0: ir.Value) -> ir.Value:
+    """Secant of the square root, 1 / (y + y0); 0 where both are 0, not infinite."""
+    total = op.Add(y, y0)
+    return op.Mul(op.Sign(total), ratio(op, op.value(1.0, y.dtype), total))
+
+
+def two_players(
+    op: Builder,
+    f: Callable[..., ir.Value],
+    a: tuple[ir.Value, ir.Value],
+    b: tuple[ir.Value, ir.Value],
+) -> tuple[ir.Value, ir.Value]:
+    """Shapley slopes of f(a, b) between (a, b) and (a0, b0); 0 along an input that is equal.
+
+    m_a = [f(a, b) - f(a0, b) + f(a, b0) - f(a0, b0)] / 2 (a - a0), and m_b likewise.
+    """
+    (x, x0), (z, z0) = a, b
+    both, first, second, none = f(x, z), f(x, z0), f(x0, z), f(x0, z0)
+    rise_a = op.Add(op.Sub(both, second), op.Sub(first, none))
+    rise_b = op.Add(op.Sub(both, first), op.Sub(second, none))
+    slope_a = ratio(op, op.Mul(rise_a, 0.5), op.Sub(x, x0))
+    slope_b = ratio(op, op.Mul(rise_b, 0.5), op.Sub(z, z0))
+    return slope_a, slope_b

@@ -1,0 +1,55 @@
+"""Maxima: the cross-max rule. y, y0: maxima of both sides, m: multiplier of y.
+
+y - y0 = (max(y, y0) - y0) + (y - max(y, y0)): the first part belongs to the place of x's maximum,
+the second to the place of r's. Windows may overlap, so contributions accumulate before they are
+divided by d = x - r at their place, which is not 0 wherever a contribution is not.
+"""
+
+import onnx_ir as ir
+
+from onnxshap.autodiff.context import Context
+from onnxshap.autodiff.lift import Side
+from onnxshap.autodiff.registry import Cotangents, multiplier
+from onnxshap.autodiff.secants import ratio
+from onnxshap.autodiff.windows import max_positions, scatter_to_windows
+
+
+@multiplier("GlobalMaxPool", form="paired", family="max")
+def global_max_pool(ctx: Context, m: ir.Value) -> Cotangents:
+    """m (relu(y - y0) at x's maximum - relu(y0 - y) at r's) / d."""
+    axes = ctx.axes(list(range(2, len(ctx.dims()))))
+    return [cross_max(ctx, m, ctx.y(), ctx.y_ref(), axes)]
+
+
+def cross_max(
+    ctx: Context, m: ir.Value, y: ir.Value, y0: ir.Value, axes: list[int], sign: float = 1.0
+) -> ir.Value:
+    """Cross-max over whole ``axes``; equal maxima share. ``sign`` -1: a minimum."""
+    op, x, r = ctx.op, ctx.x(), ctx.r()
+    shares = []
+    for values, extreme in ((x, y), (r, y0)):
+        hits = op.Cast(op.Equal(values, extreme), to=values.dtype)
+        shares.append(op.Div(hits, op.ReduceSum(hits, axes)) if axes else hits)
+    rise = op.Mul(op.Sub(y, y0), sign)
+    up, down = op.Mul(m, op.Relu(rise)), op.Mul(m, op.Relu(op.Neg(rise)))
+    placed = op.Mul(op.Sub(op.Mul(up, shares[0]), op.Mul(down, shares[1])), sign)
+    return ratio(op, placed, op.Sub(x, r))
+
+
+@multiplier("MaxPool", form="paired", family="max")
+def max_pool(ctx: Context, m: ir.Value) -> Cotangents:
+    """m relu(y - y0) added at x's maximum of each window, -m relu(y0 - y) at r's, over d."""
+    op, own, output = ctx.op, ctx.input(0), ctx.node.outputs[0]
+    rise = op.Sub(ctx.y(), ctx.y_ref())
+    places, updates = [], []
+    sides: list[tuple[Side, ir.Value, ir.Value]] = [
+        ("explicand", own, op.Relu(rise)),
+        ("reference", ctx.counterpart(0), op.Neg(op.Relu(op.Neg(rise)))),
+    ]
+    for side, values, share in sides:
+        indices, layout = max_positions(ctx, values)
+        paired = ctx.pair(indices, layout, side)
+        places.append(ctx.flatten(ctx.spread(paired, layout), layout))
+        updates.append(op.Reshape(ctx.flatten(op.Mul(m, share), output), [0, 0, -1]))
+    placed = scatter_to_windows(ctx, op.Concat(*updates, axis=2), op.Concat(*places, axis=2))
+    return [ratio(op, ctx.unflatten(placed, own), ctx.delta())]

@@ -1,0 +1,54 @@
+"""Softmax and LogSoftmax in log form: p_i = exp(s_i - L), L = log sum_j exp(s_j).
+
+The exponential gets its exact secant, the logarithmic mean of p and p0, and dL = sum_j w_j ds_j
+with weights w_j, a ratio of logarithmic means. Complete, stable for any range of logits, and no
+route through a maximum. s, r: logits of both sides; m: multiplier of the output.
+"""
+
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxshap.autodiff.context import Context
+from onnxshap.autodiff.registry import Cotangents, multiplier
+from onnxshap.autodiff.secants import exp_secant, tanhc
+from onnxshap.graph.builder import Builder
+
+_FLOOR = -1e30  # stands for -inf, the logit of a masked position: differences stay finite
+
+
+@multiplier("LogSoftmax", form="paired", family="decomposed")
+def log_softmax(ctx: Context, m: ir.Value) -> Cotangents:
+    """m - w sum(m)."""
+    op, (weights, _, _, axis) = ctx.op, _log_form(ctx)
+    return [op.Sub(m, op.Mul(weights, op.ReduceSum(m, [axis])))]
+
+
+@multiplier("Softmax", form="paired", family="decomposed")
+def softmax(ctx: Context, m: ir.Value) -> Cotangents:
+    """t - w sum(t), t = m times the logarithmic mean of p and p0."""
+    op, (weights, log_p, log_p0, axis) = ctx.op, _log_form(ctx)
+    t = op.Mul(m, exp_secant(op, ctx.y(), ctx.y_ref(), op.Sub(log_p, log_p0)))
+    return [op.Sub(t, op.Mul(weights, op.ReduceSum(t, [axis])))]
+
+
+def _log_form(ctx: Context) -> tuple[ir.Value, ir.Value, ir.Value, int]:
+    """Weights w of dL = sum w ds, and the log-probabilities of both sides.
+
+    w = (p a + p0 (1 - a)) th(ds) / th(dL), a = sigmoid(dL), th(d) = tanh(d/2)/(d/2).
+    """
+    op, axis = ctx.op, ctx.axis(ctx.attr("axis", -1))
+    s, r = (op.Max(v, op.value(_FLOOR, v.dtype)) for v in (ctx.x(), ctx.r()))
+    level, level0 = _log_sum_exp(op, s, axis), _log_sum_exp(op, r, axis)
+    log_p, log_p0 = op.Sub(s, level), op.Sub(r, level0)
+    rise = op.Sub(level, level0)
+    a = op.Sigmoid(rise)
+    p, p0 = op.Exp(log_p), op.Exp(log_p0)
+    mixed = op.Add(op.Mul(p, a), op.Mul(p0, op.Sub(1.0, a)))
+    half = [tanhc(op, op.Mul(d, 0.5)) for d in (op.Sub(s, r), rise)]
+    return op.Mul(mixed, op.Div(*half)), log_p, log_p0, axis
+
+
+def _log_sum_exp(op: Builder, s: ir.Value, axis: int) -> Any:
+    top = op.ReduceMax(s, [axis])
+    return op.Add(top, op.Log(op.ReduceSum(op.Exp(op.Sub(s, top)), [axis])))

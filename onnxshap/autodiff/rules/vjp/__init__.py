@@ -1,0 +1,27 @@
+"""Reverse rules for gradients: cotangent of the output in, cotangents of the inputs out."""
+
+from onnxshap.autodiff.rules.vjp import (  # importing a file registers its rules
+    activation,
+    conv,
+    elementwise,
+    index,
+    linalg,
+    nondiff,
+    norm,
+    pool,
+    reduce,
+    shape,
+)
+
+__all__ = [
+    "activation",
+    "conv",
+    "elementwise",
+    "index",
+    "linalg",
+    "nondiff",
+    "norm",
+    "pool",
+    "reduce",
+    "shape",
+]

@@ -1,0 +1,79 @@
+"""Convolutions. x [N, C, *size], W [O, C/group, *kernel], g and y [N, O, *size']."""
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxshap.autodiff.context import Context
+from onnxshap.autodiff.registry import Cotangents, vjp
+from onnxshap.autodiff.windows import Windows, sum_over_windows
+
+
+@vjp("Conv", form="flat", inputs=(0,), family="exact-linear")
+def conv(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = transposed convolution of g with W."""
+    kernel = ctx.known_dims(list(range(2, len(ctx.dims(1)))), 1)
+    w, group = Windows.of(ctx, kernel), int(ctx.attr("group", 1))
+    if set(w.strides) == {1}:
+        # A convolution with flipped kernels and swapped channels: a faster kernel than
+        # ConvTranspose, and the runtime derives its weights once, at load.
+        reach = [d * (k - 1) for d, k in zip(w.dilations, kernel, strict=True)]
+        pads = [r - p for r, p in zip(reach * 2, [*w.begin, *w.end], strict=True)]
+        if min(pads) >= 0:
+            weights = _adjoint_weights(ctx, group, kernel)
+            settings = {"pads": pads, "dilations": w.dilations, "group": group}
+            return [ctx.op.Conv(g, weights, **settings)]
+    return [sum_over_windows(ctx, g, ctx.x(1), w, group)]
+
+
+def _adjoint_weights(ctx: Context, group: int, kernel: list[int]) -> ir.Value:
+    """[O, C/group, *kernel] -> [C, O/group, *kernel], kernels reversed."""
+    op, weights = ctx.op, ctx.x(1)
+    outputs, inputs = ctx.known_dims([0, 1], 1)
+    if (outputs, inputs) != (group, 1):
+        rank = len(kernel)
+        if group == 1:
+            weights = op.Transpose(weights, perm=[1, 0, *range(2, 2 + rank)])
+        else:
+            weights = op.Reshape(weights, [group, outputs // group, inputs, *kernel])
+            weights = op.Transpose(weights, perm=[0, 2, 1, *range(3, 3 + rank)])
+            weights = op.Reshape(weights, [group * inputs, outputs // group, *kernel])
+    axes = [2 + k for k, size in enumerate(kernel) if size > 1]
+    if axes:
+        ends = [int(np.iinfo(np.int64).min)] * len(axes)
+        weights = op.Slice(weights, [-1] * len(axes), ends, axes, [-1] * len(axes))
+    return weights
+
+
+@vjp("ConvTranspose", form="flat", inputs=(0,), family="exact-linear")
+def conv_transpose(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = convolution of g with W, W [C, O/group, *kernel]."""
+    kernel = ctx.known_dims(list(range(2, len(ctx.dims(1)))), 1)
+    rank = len(kernel)
+    strides = list(ctx.attr("strides", [1] * rank))
+    dilations = list(ctx.attr("dilations", [1] * rank))
+    pads = list(ctx.attr("pads", [0] * 2 * rank))
+    auto = ctx.attr("auto_pad", "NOTSET")
+    if auto == "VALID":
+        pads = [0] * (2 * rank)
+    if auto.startswith("SAME") or ctx.attr("output_shape") is not None:
+        pads = _pads_for_output(ctx, kernel, strides, dilations, auto)
+    settings = {"strides": strides, "dilations": dilations, "group": int(ctx.attr("group", 1))}
+    return [ctx.op.Conv(g, ctx.x(1), pads=pads, **settings)]
+
+
+def _pads_for_output(
+    ctx: Context, kernel: list[int], strides: list[int], dilations: list[int], auto: str
+) -> list[int]:
+    """Padding that gives the declared output size (ConvTranspose's `output_shape` equations)."""
+    axes = list(range(2, 2 + len(kernel)))
+    extra = ctx.attr("output_padding", [0] * len(kernel))
+    sizes = ctx.known_dims(axes)
+    outputs = [ctx.output_dims()[a] or 0 for a in axes]
+    begin, end = [], []
+    for i, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
+        span = strides[i] * (size - 1) + extra[i] + dilations[i] * (kernel[i] - 1) + 1
+        total = max(0, span - output)
+        small, large = total // 2, total - total // 2
+        begin.append(small if auto == "SAME_UPPER" else large)
+        end.append(large if auto == "SAME_UPPER" else small)
+    return begin + end

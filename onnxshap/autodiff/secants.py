@@ -1,0 +1,85 @@
+"""Slopes between two points, written so that nothing cancels and nothing divides by zero.
+
+x, r: the two points; y, y0: the function there; d = x - r. A secant tends to the derivative as d
+tends to 0, and times d it is y - y0: that is completeness.
+"""
+
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxshap.autodiff.context import Context, MidpointContext
+from onnxshap.autodiff.registry import vjp
+from onnxshap.graph.builder import Builder
+
+TINY = 1e-30
+"""Makes 0/0 a number and is lost in every other sum (float32 and float64; not in float16)."""
+
+_CLOSE = {ir.DataType.FLOAT: 1e-2, ir.DataType.DOUBLE: 1e-5, ir.DataType.FLOAT16: 0.2}
+"""|d| below which a computed secant is noisier than the derivative at the midpoint."""
+
+
+def tanhc(op: Builder, d: ir.Value) -> ir.Value:
+    """tanh(d) / d; 1 at 0."""
+    shifted = op.Add(d, TINY)
+    return op.Div(op.Tanh(shifted), shifted)
+
+
+def exp_secant(op: Builder, y: ir.Value, y0: ir.Value, d: ir.Value) -> ir.Value:
+    """Secant of exp, the logarithmic mean of y and y0: (y + y0)/2 tanh(d/2)/(d/2)."""
+    return op.Mul(op.Mul(op.Add(y, y0), 0.5), tanhc(op, op.Mul(d, 0.5)))
+
+
+def relu_secant(op: Builder, x: ir.Value, r: ir.Value, leak: float = 0.0) -> ir.Value:
+    """Secant of leaky ReLU: (p(x) + p(r)) / (|x| + |r|), p(x) = relu(x) + leak relu(-x).
+
+    Exactly 1, ``leak`` or the secant in each sign case; 0 at x = r = 0.
+    """
+
+    def part(v: ir.Value) -> Any:
+        positive = op.Relu(v)
+        return op.Add(positive, op.Mul(op.Relu(op.Neg(v)), leak)) if leak else positive
+
+    total = op.Add(op.Abs(x), op.Add(op.Abs(r), TINY))
+    return op.Div(op.Add(part(x), part(r)), total)
+
+
+def clip_secant(op: Builder, x: ir.Value, r: ir.Value, y: ir.Value, y0: ir.Value) -> ir.Value:
+    """Secant of a clip; its derivative at r where d = 0.
+
+    Inside the bounds y is x to the bit, so y - y0 over x - r is exact there.
+    """
+    inside = op.Mul(op.Cast(op.Equal(r, y0), to=r.dtype), TINY)
+    rise = op.Add(op.Sub(y, y0), inside)
+    return op.Div(rise, op.Add(op.Sub(x, r), TINY))
+
+
+def ratio(op: Builder, dy: ir.Value, d: ir.Value) -> ir.Value:
+    """dy / d; 0 where d = 0."""
+    return op.Div(dy, op.Add(d, op.Cast(op.Equal(d, 0.0), to=d.dtype)))
+
+
+def guarded(
+    op: Builder, dy: ir.Value, d: ir.Value, middle: ir.Value, scale: ir.Value | None = None
+) -> ir.Value:
+    """dy / d, or ``middle``, the derivative at the midpoint, where |d| is small.
+
+    ``scale``: distance to the function's nearest singularity; "small" is relative to it.
+    """
+    assert d.dtype is not None
+    threshold = _CLOSE[d.dtype]
+    bound = threshold if scale is None else op.Mul(op.Min(scale, op.value(1.0, d.dtype)), threshold)
+    close = op.Less(op.Abs(d), bound)
+    return op.Where(close, middle, op.Div(dy, op.Where(close, 1.0, d)))
+
+
+def smooth_slope(ctx: Context, m: ir.Value, i: int = 0, singular: bool = False) -> ir.Value:
+    """m dy/d for any smooth function of input ``i``, by the operator's own vjp at the midpoint."""
+    op, x, r = ctx.op, ctx.x(i), ctx.r(i)
+    rule = vjp.find(ctx.node, dict(ctx.node.graph.opset_imports) if ctx.node.graph else {})
+    assert rule is not None, f"{ctx.node.op_type} has no vjp rule"
+    middle = rule.function(MidpointContext.beside(ctx), m)[i]
+    assert middle is not None
+    scale = op.Min(op.Abs(x), op.Abs(r)) if singular else None
+    dy = op.Mul(m, op.Sub(ctx.y(), ctx.y_ref()))
+    return guarded(op, dy, op.Sub(x, r), middle, scale)

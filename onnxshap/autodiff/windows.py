@@ -1,0 +1,135 @@
+"""Sliding windows: geometry of convolutions and pools, and sums back over their windows."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxshap.autodiff.context import Context
+from onnxshap.graph.batch import Layout
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows along each spatial axis of one convolution or pool, all padding explicit."""
+
+    kernel: list[int]
+    strides: list[int]
+    dilations: list[int]
+    begin: list[int]
+    end: list[int]
+    inputs: list[int | None]
+    outputs: list[int | None]
+
+    @classmethod
+    def of(cls, ctx: Context, kernel: list[int]) -> "Windows":
+        """Read the attributes of Conv, AveragePool or MaxPool and resolve ``auto_pad``."""
+        rank = len(kernel)
+        strides = list(ctx.attr("strides", [1] * rank))
+        dilations = list(ctx.attr("dilations", [1] * rank))
+        auto = ctx.attr("auto_pad", "NOTSET")
+        if auto in ("SAME_UPPER", "SAME_LOWER"):
+            axes = list(range(2, 2 + rank))
+            begin, end = [], []
+            for k, s, d, size in zip(kernel, strides, dilations, ctx.known_dims(axes), strict=True):
+                total = max(0, (math.ceil(size / s) - 1) * s + d * (k - 1) + 1 - size)
+                small, large = total // 2, total - total // 2
+                begin.append(small if auto == "SAME_UPPER" else large)
+                end.append(large if auto == "SAME_UPPER" else small)
+        else:
+            pads = [0] * (2 * rank) if auto == "VALID" else list(ctx.attr("pads", [0] * 2 * rank))
+            begin, end = pads[:rank], pads[rank:]
+        dims, output = list(ctx.dims()[2:]), list(ctx.output_dims()[2:])
+        return cls(kernel, strides, dilations, begin, end, dims, output)
+
+    @property
+    def sizes_known(self) -> bool:
+        """Whether input and output sizes are all known before the run."""
+        return None not in self.inputs and None not in self.outputs
+
+    def spans(self) -> list[int]:
+        """Positions that all windows together cover, padding included, along each axis."""
+        zipped = zip(self.outputs, self.strides, self.dilations, self.kernel, strict=True)
+        return [((o or 1) - 1) * s + d * (k - 1) + 1 for o, s, d, k in zipped]
+
+    def counts(self, include_pad: bool) -> list[np.ndarray]:
+        """How many positions each window averages over, along each axis."""
+        counted = []
+        for axis, size in enumerate(self.inputs):
+            starts = np.arange(self.outputs[axis] or 0) * self.strides[axis] - self.begin[axis]
+            offsets = np.arange(self.kernel[axis]) * self.dilations[axis]
+            places = starts[:, None] + offsets
+            low, high = 0, size or 0
+            if include_pad:
+                low, high = -self.begin[axis], high + self.end[axis]
+            counted.append(((places >= low) & (places < high)).sum(1))
+        return counted
+
+
+def sum_over_windows(ctx: Context, g: ir.Value, weights: ir.Value, w: Windows, group: int) -> Any:
+    """Adjoint of a strided convolution (ConvTranspose), cropped to the input's size. Flat form."""
+    op = ctx.op
+    settings = {"strides": w.strides, "dilations": w.dilations, "group": group}
+    if w.sizes_known:
+        # The last window may end before or after the padded input: pad or crop what is left.
+        left = [s - b - (i or 0) for s, b, i in zip(w.spans(), w.begin, w.inputs, strict=True)]
+        return op.ConvTranspose(
+            g,
+            weights,
+            pads=[*w.begin, *(max(0, n) for n in left)],
+            output_padding=[max(0, -n) for n in left],
+            **settings,
+        )
+    rest = [s - 1 for s in w.strides]
+    full = op.ConvTranspose(
+        g, weights, pads=[*w.begin, *[0] * len(rest)], output_padding=rest, **settings
+    )
+    axes = list(range(2, 2 + len(rest)))
+    ends = op.Shape(ctx.input(0), start=2)
+    return op.Slice(full, [0] * len(rest), ends, axes)
+
+
+def max_positions(ctx: Context, value: ir.Value) -> tuple[ir.Value, Layout]:
+    """Where each window of a MaxPool has its maximum: index in the flattened plane, own batch.
+
+    int64 [N, C, L] for L windows; a second MaxPool, since one that returns indices is slow.
+    """
+    op = ctx.op
+    names = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
+    attributes = {name: ctx.attr(name) for name in names}
+    _, indices = op.several("MaxPool", value, outputs=2, **attributes)
+    dims = ctx.output_dims()
+    local = op.Mod(indices, plane(ctx))  # the operator counts over the whole tensor
+    known = [d for d in dims[2:] if d is not None]
+    windows = math.prod(known) if len(known) == len(dims) - 2 else None
+    layout = Layout(ir.DataType.INT64, (*dims[:2], windows), ctx.layout().batch)
+    return op.Reshape(local, [0, 0, -1]), layout
+
+
+def plane(ctx: Context) -> ir.Value | np.ndarray:
+    """Positions in one channel of input 0, int64 [1]."""
+    dims = ctx.dims()[2:]
+    if None in dims:
+        shape = ctx.op.Shape(ctx.input(0), start=2)
+        return ctx.op.ReduceProd(shape, [0], keepdims=1)
+    return np.array([math.prod(d for d in dims if d is not None)], np.int64)
+
+
+def scatter_to_windows(ctx: Context, updates: ir.Value, indices: ir.Value) -> ir.Value:
+    """Add ``updates`` [P, C, L] at ``indices`` [P, C, L] of an input-shaped zero; flat form.
+
+    Windows may overlap, so contributions accumulate.
+    """
+    op = ctx.op
+    shape = op.Concat(op.Shape(updates, end=2), op.value(plane(ctx)), axis=0)
+    zeros = op.ConstantOfShape(shape, value=zero(updates))
+    planes = op.ScatterElements(zeros, indices, updates, axis=2, reduction="add")
+    return op.Reshape(planes, ctx.shape(0))
+
+
+def zero(like: ir.Value) -> ir.TensorProtocol:
+    """A one-element zero of ``like``'s dtype, for ConstantOfShape."""
+    assert like.dtype is not None
+    return ir.tensor(np.zeros(1, like.dtype.numpy()))

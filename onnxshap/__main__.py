@@ -1,0 +1,7 @@
+"""``python -m onnxshap``."""
+
+import sys
+
+from onnxshap.cli import main
+
+sys.exit(main())

@@ -1,0 +1,37 @@
+"""The graph-to-graph transformation alone."""
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from onnxshap.graph.model import Model, ModelSource, load
+from onnxshap.methods import Method, build_program, named
+
+
+def build(
+    model: ModelSource | Model,
+    method: str | Method = "deepshap",
+    *,
+    output: str | None = None,
+    inputs: str | Sequence[str] | None = None,
+) -> Model:
+    """Return the graph that computes a method's contributions for a model.
+
+    Its inputs are the model's, for methods with references ``<input>/reference`` [M, *x], and
+    ``seed`` [K, N, *output], the weights of the explained sums. Its outputs are the model's, and
+    ``<input>/contributions``, [K, N, M, *x] (without M where there are no references).
+
+    Parameters
+    ----------
+    model : path, bytes, onnx.ModelProto or Model
+    method, output, inputs
+        As for `Explainer`.
+
+    Raises
+    ------
+    UnsupportedOpError
+        Naming every node on the path that has no rule.
+    """
+    asked = [inputs] if isinstance(inputs, str) else inputs
+    program = build_program(load(model), named(method), output=output, inputs=asked)
+    return Model(ir.serde.serialize_model(program.model))

@@ -1,0 +1,203 @@
+"""A program split into passes and given to the runtime.
+
+reference pass: what depends on references alone; explicand pass: on explicands alone (the model's
+own forward run); pair pass: the backward pass over all pairs. The first two run once for what they
+depend on, their results stay on the device.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxshap.errors import ExecutionError
+from onnxshap.graph.dependence import reachable
+from onnxshap.graph.partition import extract, partition
+from onnxshap.graph.shapes import Known, infer
+from onnxshap.methods.program import SEED, Program
+from onnxshap.runtime.session import DeviceValue, Session, Worker
+
+DeviceValues = dict[str, DeviceValue]
+
+
+@dataclass
+class References:
+    """Results of the reference pass for some references: on the device, and their outputs."""
+
+    count: int
+    values: DeviceValues
+    outputs: np.ndarray | None
+
+
+class Compiled:
+    """The passes of one program. Sessions are made when first needed, then kept."""
+
+    def __init__(self, program: Program, providers: Sequence[str] | None) -> None:
+        self.program, self._providers = program, providers
+        self.worker = Worker()
+        model, sizes = program.model, _bytes_of_one(program)
+        self._reference_cut: list[str] = []
+        if program.references:
+            keep = [program.reference_output or ""]
+            parts = partition(model, program.references.values(), sizes, keep)
+            self._reference_model, self._reference_cut = parts.first, parts.cut
+            model = parts.second
+        parts = partition(model, program.inputs, sizes, [program.output])
+        self._explicand_model, self._explicand_cut = parts.first, parts.cut
+        self._pair_model = parts.second
+        self.cut_bytes = sum(sizes[n] for n in (*self._reference_cut, *program.references.values()))
+        """Bytes kept of one reference."""
+        self.pair_bytes = _peak(self._pair_model, sizes)
+        """Peak bytes of one pair in the backward pass."""
+        self._sessions: dict[str, Session] = {}
+
+    # --- the passes ------------------------------------------------------------------------------
+
+    def explicand(self, feeds: dict[str, np.ndarray]) -> tuple[np.ndarray, DeviceValues]:
+        """Run the model forward: outputs [N, *output], and what the pair pass needs."""
+        program = self.program
+        session = self._session("explicand", self._explicand_model)
+        wanted = [program.output, *(c for c in self._explicand_cut if c != program.output)]
+        values = session.run(feeds, wanted)
+        outputs = self._samples_first(values[program.output].numpy())
+        kept = {name: values[name] for name in self._explicand_cut}
+        return outputs, kept | {name: session.put(array) for name, array in feeds.items()}
+
+    def reference(self, feeds: dict[str, np.ndarray]) -> References:
+        """Run the reference side on chunks of references [M, *x]."""
+        program = self.program
+        session = self._session("reference", self._reference_model)
+        named = {program.references[name]: array for name, array in feeds.items()}
+        output = program.reference_output
+        wanted = [*self._reference_cut]
+        if output is not None and output not in wanted:
+            wanted.append(output)
+        values = session.run(named, wanted)
+        outputs = None if output is None else self._samples_first(values[output].numpy())
+        kept = {name: values[name] for name in self._reference_cut}
+        kept |= {name: session.put(array) for name, array in named.items()}
+        return References(len(next(iter(feeds.values()))), kept, outputs)
+
+    def pairs(
+        self,
+        explicands: DeviceValues,
+        references: DeviceValues,
+        seed: np.ndarray,
+        outputs: Sequence[str],
+    ) -> dict[str, np.ndarray]:
+        """Run the backward pass over all pairs."""
+        session = self._session("pair", self._pair_model)
+        found = session.run({SEED: seed, **explicands, **references}, outputs)
+        return {name: value.numpy() for name, value in found.items()}
+
+    def _session(self, which: str, model: ir.Model) -> Session:
+        if which not in self._sessions:
+            data = ir.serde.serialize_model(model).SerializeToString()
+            self._sessions[which] = Session(data, self._providers, self.worker, f"{which} pass")
+        return self._sessions[which]
+
+    @property
+    def device(self) -> str:
+        """Where the passes run: "cpu" or "cuda"."""
+        return next((s.device for s in self._sessions.values()), "cpu")
+
+    def runs(self, which: str) -> int:
+        """How often a pass has run: "reference", "explicand" or "pair"."""
+        return self._sessions[which].runs if which in self._sessions else 0
+
+    def _samples_first(self, output: np.ndarray) -> np.ndarray:
+        axis = self.program.output_batch
+        if self.program.separable or self.program.batched:
+            return np.moveaxis(output, axis, 0) if axis is not None else output[None]
+        return output[None]
+
+    # --- checks ----------------------------------------------------------------------------------
+
+    def mixes_samples(self, sample: dict[str, np.ndarray]) -> bool:
+        """Run with one of two samples changed, then the other; whether its neighbour moved.
+
+        Both ways round: a CumSum along the batch passes on in one direction only.
+        """
+        own = {k: v[:1] for k, v in sample.items()}
+        changed = {k: _changed(v) for k, v in own.items()}
+        same, later, earlier = (
+            self.explicand({k: np.concatenate([a[k], b[k]]) for k in sample})[0].astype(np.float64)
+            for a, b in ((own, own), (own, changed), (changed, own))
+        )
+        if len(same) != 2:
+            return True
+        scale = np.abs(same).max(initial=1e-30)
+        moved = np.abs([same[0] - later[0], same[1] - earlier[1]]).max(initial=0)
+        return bool(moved > 1e-4 * scale)
+
+    def first_nonfinite(self, feeds: dict[str, np.ndarray]) -> str:
+        """Name the first node whose output is not finite for these explicands."""
+        model = self.program.model
+        inputs = [v for v in model.graph.inputs if v.name in feeds]
+        depends = reachable(model.graph, inputs)
+        late = reachable(model.graph, [v for v in model.graph.inputs if v.name not in feeds])
+        nodes = [n for n in model.graph if n.outputs[0] in depends - late]
+        floats = [n for n in nodes if (d := n.outputs[0].dtype) and d.is_floating_point()]
+        probe = extract(model, inputs, [n.outputs[0] for n in floats])
+        data = ir.serde.serialize_model(probe).SerializeToString()
+        session = Session(data, self._providers, self.worker, "search for non-finite values")
+        values = session.run(feeds, session.outputs)
+        for node in floats:
+            if not np.isfinite(values[str(node.outputs[0].name)].numpy()).all():
+                return f'{node.op_type} "{node.name}" (output "{node.outputs[0].name}")'
+        return "a value between the nodes"
+
+    def require_finite(self, outputs: np.ndarray, feeds: dict[str, np.ndarray]) -> None:
+        """Raise if the model's output is not finite, naming the node where it began."""
+        if np.isfinite(outputs).all():
+            return
+        bad = np.unique(np.nonzero(~np.isfinite(outputs))[0])
+        raise ExecutionError(
+            f"the model's output is not finite for explicand(s) {bad.tolist()[:10]}; the first "
+            f"node with a non-finite output is {self.first_nonfinite(feeds)}. Check the input's "
+            "range and preprocessing."
+        )
+
+
+def _changed(array: np.ndarray) -> np.ndarray:
+    """A different sample of the same kind: features reversed, floats also shifted."""
+    flipped = array.reshape(len(array), -1)[:, ::-1].reshape(array.shape)
+    return (
+        flipped * array.dtype.type(0.5) + array.dtype.type(0.1)
+        if array.dtype.kind == "f"
+        else flipped
+    )
+
+
+def _bytes_of_one(program: Program) -> dict[str, int]:
+    """Bytes of every value that depends on an input, for one explicand, reference and target."""
+    graph = program.model.graph
+    symbols = {
+        str(d.value): 1
+        for value in graph.inputs
+        for d in value.shape or ()
+        if not isinstance(d, int) and d.value is not None
+    }
+    known = infer(graph, symbols)
+    sizes = {}
+    for value in reachable(graph, graph.inputs):
+        found = known.get(value, Known())
+        item = found.dtype.itemsize if found.dtype is not None else 4
+        sizes[str(value.name)] = math.ceil(math.prod(d or 1 for d in found.dims or ()) * item)
+    return sizes
+
+
+def _peak(model: ir.Model, sizes: dict[str, int]) -> int:
+    """Largest sum of values alive at once when the graph runs in order."""
+    order = list(model.graph)
+    depends = reachable(model.graph, model.graph.inputs)
+    last = {v: k for k, node in enumerate(order) for v in node.inputs if v is not None}
+    alive = peak = 0
+    for k, node in enumerate(order):
+        alive += sum(sizes.get(str(o.name), 0) for o in node.outputs if o in depends)
+        peak = max(peak, alive)
+        ended = {v for v in node.inputs if v is not None and v in depends and last.get(v) == k}
+        alive -= sum(sizes.get(str(v.name), 0) for v in ended if v.producer() is not None)
+    return peak

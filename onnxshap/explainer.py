@@ -1,0 +1,305 @@
+"""The `Explainer`: a model, a method, a background and a target, bound to the runtime."""
+
+import copy
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from onnxshap.errors import CompletenessWarning, InputError
+from onnxshap.explanation import Explanation
+from onnxshap.graph.model import Model, ModelSource, load
+from onnxshap.inputs import Data, Inputs
+from onnxshap.methods import Method, named
+from onnxshap.oneshot import BackgroundAs, one_shot, scan_chunk
+from onnxshap.refine import Background, Engine, Refinement, concatenate
+from onnxshap.runtime.progress import Progress, ProgressCallback
+from onnxshap.runtime.session import Stopped
+from onnxshap.targets import TargetSpec
+
+logger = logging.getLogger("onnxshap")
+
+_TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 5e-3}
+_CUDA_TOLERANCE = 2e-5
+
+
+class Explainer:
+    """Explains what an ONNX model makes of its inputs.
+
+    Parameters
+    ----------
+    model : path, bytes, onnx.ModelProto or Model
+    background : ndarray [M, *x], dict of them by input name, or None
+        References that explicands are compared with; memory-mapped arrays are read in chunks.
+        A dict also says which inputs vary: inputs without references are held at the explicand's
+        own value. None where the method needs no references.
+    method : str or Method
+        ``"deepshap"``, ``"gradient"``, ``"input_x_gradient"``, or an object of
+        `onnxshap.methods`.
+    target : int, "topK", tuple, list of int, or ndarray
+        Which scalar of one sample's output is explained: an index, its K largest elements for
+        each explicand, or weights shaped like one sample's output for a weighted sum.
+    output : str, optional
+        Value to explain instead of the first output, e.g. the logits before a Softmax.
+    inputs : str or sequence of str, optional
+        Values to attribute to instead of the float inputs, e.g. a feature map.
+    providers : sequence of str, optional
+        onnxruntime execution providers. By default CUDA where a device answers, else the CPU.
+    max_memory : int, optional
+        Bytes to plan activations and kept references within; 2 GiB by default.
+
+    Raises
+    ------
+    UnsupportedOpError
+        Naming every node on the path that has no rule.
+    ModelFileError, InputError, ProviderError
+        If the model, an argument or the background does not fit.
+
+    Examples
+    --------
+    >>> explainer = Explainer("model.onnx", background, target="top3")  # doctest: +SKIP
+    >>> explanation = explainer(x)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: ModelSource | Model,
+        background: Data | None = None,
+        *,
+        method: str | Method = "deepshap",
+        target: TargetSpec = "top1",
+        output: str | None = None,
+        inputs: str | Sequence[str] | None = None,
+        providers: Sequence[str] | None = None,
+        max_memory: int | None = None,
+    ) -> None:
+        self._model, self._method = load(model), named(method)
+        graph = self._model.normalised.graph
+        self._inputs = Inputs(graph, [str(v.name) for v in graph.inputs])
+        self._max_memory = max_memory
+        self._background = self._bind(background)
+        asked = [inputs] if isinstance(inputs, str) else inputs
+        varying = None if self._background is None else list(self._background.arrays)
+        self._engine = Engine(self._model, self._method, output, asked, varying, providers)
+        self._target = target
+
+    # --- siblings --------------------------------------------------------------------------------
+
+    def with_background(self, background: Data) -> "Explainer":
+        """Return an explainer with other references; nothing is rebuilt or compiled."""
+        sibling = copy.copy(self)
+        sibling._background = sibling._bind(background)
+        assert sibling._background is not None
+        assert self._background is not None
+        if set(sibling._background.arrays) != set(self._background.arrays):
+            raise InputError(
+                f"background: this explainer compares {', '.join(self._background.arrays)}; give "
+                "references for the same inputs"
+            )
+        return sibling
+
+    def with_target(self, target: TargetSpec) -> "Explainer":
+        """Return an explainer of another target; nothing is rebuilt, reference work is shared."""
+        sibling = copy.copy(self)
+        sibling._target = target
+        return sibling
+
+    def _bind(self, background: Data | None) -> Background | None:
+        if not self._method.needs_background:
+            if background is not None:
+                raise InputError(
+                    f"background: method {self._method.name!r} compares with nothing; pass None"
+                )
+            return None
+        if background is None:
+            raise InputError(
+                f"background: method {self._method.name!r} needs references; pass an array "
+                "[M, *x], e.g. a few dozen typical samples"
+            )
+        names = None if isinstance(background, Mapping) else self._inputs.floats
+        expected = [] if names is None else names
+        arrays = self._inputs.by_name(background, "background", expected)
+        count = len(next(iter(arrays.values()))) if arrays else 0
+        if not count:
+            raise InputError("background: it is empty; give at least one reference")
+        return Background(arrays, count)
+
+    # --- explaining ------------------------------------------------------------------------------
+
+    def __call__(
+        self, x: Data, per_reference: bool = False, progress: ProgressCallback | None = None
+    ) -> Explanation:
+        """Explain explicands ``x``, ndarray [N, *x] or dict of them by input name.
+
+        Parameters
+        ----------
+        x : ndarray or dict of ndarray
+        per_reference : bool
+            Also return the attributions of every reference, [N, K, M, *x].
+        progress : callable, optional
+            Called as ``progress(done, total, info)`` after each chunk of work. By default a bar
+            appears in terminals and notebooks when a run takes longer than two seconds.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        InputError
+            If ``x`` does not fit the model.
+        ExecutionError
+            If the runtime fails, or the model's output is not finite.
+
+        Warns
+        -----
+        CompletenessWarning
+            If attributions do not sum to the output difference within tolerance.
+        """
+        arrays = self._inputs.by_name(x, "x")
+        count = len(next(iter(arrays.values())))
+        run = self._refinement(arrays, per_reference)
+        parts: list[Explanation] = []
+        with Progress(progress, max(1, count) * run.references, self._method.name) as told:
+            for start, stop in run.blocks(count):
+                parts.append(run.final(start, stop, told.update))
+        explanation = concatenate(parts)
+        self._warn_if_incomplete(explanation)
+        return explanation
+
+    def stream(self, x: Data, per_reference: bool = False) -> "Stream":
+        """Explain ``x`` and yield an `Explanation` after each chunk of references.
+
+        Each averages over all references so far; the last one has ``complete`` set. Closing the
+        stream, from any thread, stops the run in progress at once.
+        """
+        arrays = self._inputs.by_name(x, "x")
+        count = len(next(iter(arrays.values())))
+        run = self._refinement(arrays, per_reference)
+        return Stream(run.refine(0, count), self)
+
+    def _refinement(self, arrays: dict[str, np.ndarray], per_reference: bool) -> Refinement:
+        return Refinement(
+            self._engine,
+            self._inputs,
+            arrays,
+            self._background,
+            self._target,
+            per_reference=per_reference,
+            max_memory=self._max_memory,
+        )
+
+    def export(
+        self, path: str | os.PathLike[str], background: BackgroundAs = "embed"
+    ) -> list[Path]:
+        """Write model, references and explanation as one ONNX file of standard operators.
+
+        Embedded references are folded and kept in memory when the file is loaded. Where they would
+        not fit ``max_memory`` the file runs them in chunks at each call instead; its metadata
+        entry ``onnxshap.reference_side`` says which.
+
+        The file keeps the model's inputs and outputs and adds ``<input>/attribution``,
+        ``base_value``, ``target``, ``residual`` and ``standard_error`` where the method has them.
+
+        Parameters
+        ----------
+        path : path
+        background : {"embed", "input"}
+            Embed the references, or read them from an input ``<input>/reference`` [M, *x].
+
+        Returns
+        -------
+        list of Path
+            The file, and near 2 GB the side file with its weights.
+
+        Raises
+        ------
+        InputError
+            If the model mixes samples, or an input has no references.
+        """
+        if background not in ("embed", "input"):
+            raise InputError(f'background={background!r}: there is "embed" and "input"')
+        self._confirm_layout()
+        arrays = {}
+        if self._background is not None and background == "embed":
+            own = self._background
+            arrays = self._inputs.rows(own.arrays, 0, own.count, "background")
+        engine, chunk = self._engine, None
+        if arrays:
+            chunk = scan_chunk(len(next(iter(arrays.values()))), engine.compiled, self._max_memory)
+        built = one_shot(self._model, engine.program, self._target, arrays, background, chunk)
+        logger.info("reference side of %s: %s", path, built.metadata["onnxshap.reference_side"])
+        return built.save(path)
+
+    def _confirm_layout(self) -> None:
+        """Confirm on references, or on zeros, that samples stay separate."""
+        known = {} if self._background is None else self._background.arrays
+        names = self._inputs.specs
+        sample = {n: np.zeros((1, *(d or 1 for d in s.sample)), s.dtype) for n, s in names.items()}
+        sample |= self._inputs.rows(known, 0, 1, "background")
+        self._engine.confirm(sample)
+
+    def stop(self) -> None:
+        """Stop the run in progress, from another thread; the call ends with an exception."""
+        self._engine.compiled.worker.stop()
+
+    def _warn_if_incomplete(self, explanation: Explanation) -> None:
+        gap = explanation.residual
+        if gap is None or not gap.size:
+            return
+        tolerance = self._tolerance()
+        arrays = explanation.attributions
+        several = list(arrays.values()) if isinstance(arrays, dict) else [arrays]
+        lead = np.ndim(explanation.outputs)
+        total = sum(np.abs(a).sum(tuple(range(lead, a.ndim)), dtype=np.float64) for a in several)
+        base = explanation.base_values if explanation.base_values is not None else 0.0
+        scale = np.maximum(np.maximum(np.abs(explanation.outputs), np.abs(base)), total)
+        excess = np.abs(gap) - tolerance * scale
+        worst = np.unravel_index(int(np.argmax(excess)), np.shape(gap))
+        if excess[worst] > 0:
+            warnings.warn(
+                f"attributions of explicand {worst[0]} miss the output difference by "
+                f"{gap[worst]:.3g}, more than {tolerance:g} of {np.asarray(scale)[worst]:.3g}. "
+                "onnxshap.check(model) names nodes whose derivative is blocked.",
+                CompletenessWarning,
+                3,
+            )
+
+    def _tolerance(self) -> float:
+        dtype = self._inputs.specs[self._inputs.floats[0]].dtype.name
+        on_cuda = self._engine.compiled.device == "cuda"
+        return _CUDA_TOLERANCE if on_cuda and dtype == "float32" else _TOLERANCE[dtype]
+
+
+class Stream(Iterator[Explanation]):
+    """Partial explanations, each over more references than the one before."""
+
+    def __init__(self, partials: Iterator[Explanation], explainer: Explainer) -> None:
+        self._partials, self._explainer = partials, explainer
+        self._closed = False
+
+    def __next__(self) -> Explanation:
+        if self._closed:
+            raise StopIteration
+        try:
+            partial = next(self._partials)
+        except Stopped:
+            self._closed = True
+            raise StopIteration from None
+        if partial.complete:
+            self._explainer._warn_if_incomplete(partial)
+        return partial
+
+    def close(self) -> None:
+        """Stop: a run in progress ends at once, and nothing more is yielded."""
+        self._closed = True
+        self._explainer.stop()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

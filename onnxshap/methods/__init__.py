@@ -1,0 +1,66 @@
+"""Methods: each is a graph transformation, from a model to a program that explains it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from onnxshap.errors import InputError
+from onnxshap.graph.model import Model
+from onnxshap.methods.deepshap import DeepShap
+from onnxshap.methods.gradient import Gradient, InputXGradient
+from onnxshap.methods.program import Draft, Program
+
+__all__ = ["DeepShap", "Gradient", "InputXGradient", "Method", "build_program", "named"]
+
+
+class Method(Protocol):
+    """What an `Explainer` asks of a method: a name, two promises, and a graph."""
+
+    @property
+    def name(self) -> str:
+        """The name users pass as ``method=``."""
+
+    @property
+    def needs_background(self) -> bool:
+        """Whether the method compares with references."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether attributions sum to output minus base value."""
+
+    def build(self, draft: Draft) -> Program:
+        """Turn a draft into a program."""
+
+
+_METHODS: dict[str, type[DeepShap] | type[Gradient] | type[InputXGradient]] = {
+    m.name: m for m in (DeepShap, Gradient, InputXGradient)
+}
+
+
+def named(method: str | Method) -> Method:
+    """Return the method object a name stands for; objects are returned as they are."""
+    if not isinstance(method, str):
+        return method
+    if method not in _METHODS:
+        raise InputError(f"no method {method!r}; there are {', '.join(sorted(_METHODS))}")
+    return _METHODS[method]()
+
+
+def build_program(
+    model: Model,
+    method: Method,
+    *,
+    output: str | None = None,
+    inputs: Sequence[str] | None = None,
+    varying: Iterable[str] | None = None,
+    separable: bool = True,
+) -> Program:
+    """Build the explanation graph of ``method`` for ``model``.
+
+    ``varying``: inputs that references are given for; None: every float input.
+    """
+    draft = Draft(model, output, inputs, varying, separable, method.name)
+    if method.needs_background:
+        floats = [v for v in draft.model_inputs if v.dtype and v.dtype.is_floating_point()]
+        names = [str(v.name) for v in floats] if varying is None else list(varying)
+        draft.add_references(names)
+    return method.build(draft)

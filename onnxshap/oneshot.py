@@ -1,0 +1,365 @@
+"""The one-shot file: model, references and explanation as one ONNX graph.
+
+The reference side stays in the graph; where references are embedded, the runtime's constant folding
+computes and keeps their activations once, when it loads the file.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxshap.compiled import Compiled
+from onnxshap.errors import InputError
+from onnxshap.graph.builder import Builder
+from onnxshap.graph.model import Model
+from onnxshap.graph.scan import scan
+from onnxshap.methods.program import SEED, Program
+from onnxshap.runtime.plan import DEFAULT_MEMORY
+from onnxshap.targets import Target, TargetSpec
+
+BackgroundAs = Literal["embed", "input"]
+
+_FOLDED = 3
+"""Folding keeps the latest cut, and its inputs while it folds: about three times the smallest."""
+
+
+def one_shot(
+    model: Model,
+    program: Program,
+    target: TargetSpec,
+    background: dict[str, np.ndarray],
+    background_as: BackgroundAs,
+    chunk: int | None = None,
+) -> Model:
+    """Turn a program into a graph that needs nothing but a runtime.
+
+    It keeps the model's inputs and outputs and adds, float32 unless said: ``<input>/attribution``
+    [N, *x] or [N, K, *x], ``base_value``, ``residual`` [N] or [N, K], ``standard_error`` like the
+    attribution, and ``target``, int64 class indices.
+
+    ``chunk``: run embedded references in a Scan, this many at a time, instead of letting the
+    runtime fold and keep the whole reference side at load. It must divide their number.
+
+    Raises
+    ------
+    InputError
+        If the model mixes samples, or an input is held at the explicand's value.
+    """
+    if not program.separable:
+        raise InputError(
+            f"this model cannot be exported with its explanation: {program.mixing}, so explicands "
+            "and references would have to be run one pair at a time"
+        )
+    if program.held:
+        raise InputError(
+            f"export: give references for the input(s) {', '.join(program.held)} too; held inputs "
+            "would differ from explicand to explicand"
+        )
+    return _OneShot(model, program, target, background, background_as, chunk).build()
+
+
+def scan_chunk(references: int, compiled: Compiled, max_memory: int | None) -> int | None:
+    """How many references to run at a time; None where all their activations fit when folded."""
+    budget = max_memory or DEFAULT_MEMORY
+    if _FOLDED * compiled.cut_bytes * references <= budget:
+        return None
+    fits = max(1, budget // 4 // max(1, _FOLDED * compiled.cut_bytes + compiled.pair_bytes))
+    return max(size for size in range(1, fits + 1) if references % size == 0)
+
+
+@dataclass
+class _Averages:
+    """Over the references: mean contributions [K, N, *x], their squared deviations, mean output."""
+
+    means: dict[str, ir.Value]
+    squares: dict[str, ir.Value]
+    output: ir.Value | None
+
+
+class _OneShot:
+    def __init__(
+        self,
+        model: Model,
+        program: Program,
+        target: TargetSpec,
+        background: dict[str, np.ndarray],
+        background_as: BackgroundAs,
+        chunk: int | None,
+    ) -> None:
+        self._model, self._program, self._chunk = model, program, chunk
+        self._background, self._background_as = background, background_as
+        self._ir = program.model.clone()
+        self._graph = self._ir.graph
+        self._op = Builder(self._graph, "explanation/")
+        values = [*self._graph.inputs, *(o for n in self._graph for o in n.outputs)]
+        self._values = {str(v.name): v for v in values}
+        self._target = Target(target, program.output_sample)
+
+    def build(self) -> Model:
+        op, program = self._op, self._program
+        with op.scope("target", side="seed"):
+            samples = self._samples_first(self._values[program.output])
+            indices, seed = self._seed(samples)
+        self._replace_seed(seed)
+        extra: dict[str, ir.Value] = {}
+        with op.scope("explanation", side="backward"):
+            averages = self._averages() if self._chunk is None else self._scanned(seed)
+            for source, mean in averages.means.items():
+                extra[f"{source}/attribution"] = self._by_sample(mean, source)
+            if averages.output is not None:
+                base = self._sum(op.Mul(seed, averages.output), 2)
+                extra["base_value"] = self._lead_by_sample(base)
+                if program.closed:
+                    total = op.Sum(*(self._sum(mean, 2) for mean in averages.means.values()))
+                    value = self._sum(op.Mul(seed, samples), 2)
+                    residual = op.Sub(total, op.Sub(value, base))
+                    extra["residual"] = self._lead_by_sample(residual)
+                extra |= self._standard_errors(averages)
+            if indices is not None:
+                extra["target"] = indices
+        self._seal(extra)
+        return Model(ir.serde.serialize_model(self._ir))
+
+    # --- references ------------------------------------------------------------------------------
+
+    def _averages(self) -> _Averages:
+        """All references at once: embedded ones are folded when the runtime loads the file."""
+        program, values = self._program, self._values
+        ends = program.mean or program.contributions
+        output = None
+        if program.reference_output is not None:
+            rows = self._samples_first(values[program.reference_output])
+            output = self._op.ReduceMean(rows, [0], keepdims=0)
+        return _Averages(
+            {source: values[end] for source, end in ends.items()},
+            {source: values[end] for source, end in program.deviation.items()},
+            output,
+        )
+
+    def _scanned(self, seed: ir.Value) -> _Averages:
+        """References in chunks: running means, combined as in Chan et al. 1979."""
+        op, program, values = self._op, self._program, self._values
+        chunk = self._chunk
+        assert chunk is not None
+        assert program.reference_output is not None
+        dtype = values[program.output].dtype
+        chunks = {}
+        for name, twin in program.references.items():
+            array = self._background[name]
+            shape = (len(array) // chunk, chunk, *array.shape[1:])
+            scanned = self._initializer(f"{twin}/chunks", array.reshape(shape))
+            values[twin].shape = ir.Shape([chunk, *array.shape[1:]])
+            chunks[values[twin]] = scanned
+        sources = program.sources
+        zeros = [self._zeros(source) for source in sources]
+        sample = op.Expand(op.value(0.0, dtype), list(program.output_sample) or [1])
+        if not program.output_sample:
+            sample = op.Squeeze(sample, [0])
+        states = [op.value(0.0, dtype), sample, *zeros, *zeros]
+        ends = [*program.mean.values(), *program.deviation.values(), program.reference_output]
+
+        def update(
+            body: Builder, before: Sequence[ir.Value], found: Mapping[str, ir.Value]
+        ) -> list[ir.Value]:
+            count, output = before[0], before[1]
+            means, squares = before[2 : 2 + len(sources)], before[2 + len(sources) :]
+            assert program.reference_output is not None
+            rows = self._samples_first(found[program.reference_output], body)
+            total = body.Add(count, float(chunk))
+            after = [total, body.Add(output, body.ReduceSum(rows, [0], keepdims=0))]
+            weights = body.Div(float(chunk), total), body.Div(body.Mul(count, float(chunk)), total)
+            new_squares = []
+            for k, source in enumerate(sources):
+                gap = body.Sub(found[program.mean[source]], means[k])
+                after.append(body.Add(means[k], body.Mul(gap, weights[0])))
+                between = body.Mul(body.Mul(gap, gap), weights[1])
+                within = found[program.deviation[source]]
+                new_squares.append(body.Add(squares[k], body.Add(within, between)))
+            return [*after, *new_squares]
+
+        results = [values[end] for end in ends]
+        final = scan(self._graph, chunks, results, states, update, "references")
+        middle = 2 + len(sources)
+        return _Averages(
+            dict(zip(sources, final[2:middle], strict=True)),
+            dict(zip(sources, final[middle:], strict=True)),
+            op.Div(final[1], final[0]),
+        )
+
+    def _zeros(self, source: str) -> ir.Value:
+        """[K, N, *x] of zeros."""
+        op, axis = self._op, self._program.source_batch[source]
+        value, rank = self._values[source], len(self._program.source_sample[source]) + 1
+        if axis:
+            value = op.Transpose(value, perm=[axis, *(a for a in range(rank) if a != axis)])
+        spec = self._target.spec
+        count = self._target.top if isinstance(spec, str) else len(self._target.fixed)
+        return op.Expand(op.Mul(op.Unsqueeze(value, [0]), 0.0), [count, *[1] * rank])
+
+    def _initializer(self, name: str, array: np.ndarray) -> ir.Value:
+        value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+        value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape(array.shape)
+        self._graph.register_initializer(value)
+        return value
+
+    # --- target ----------------------------------------------------------------------------------
+
+    def _samples_first(self, output: ir.Value, op: Builder | None = None) -> ir.Value:
+        axis = self._program.output_batch
+        if not axis:
+            return output
+        order = [axis, *(a for a in range(len(self._target.shape) + 1) if a != axis)]
+        return (op or self._op).Transpose(output, perm=order)
+
+    def _seed(self, samples: ir.Value) -> tuple[ir.Value | None, ir.Value]:
+        """Class indices [N] or [N, K], and weights [K, N, *output]."""
+        op, target, shape = self._op, self._target, self._target.shape
+        count = op.Shape(samples, start=0, end=1)
+        assert samples.dtype is not None
+        if isinstance(target.spec, str):
+            classes = int(np.prod(shape))
+            flat = op.Reshape(samples, [-1, classes])
+            _, indices = op.several("TopK", flat, [target.top], outputs=2, axis=1)
+            ends = np.array([0, 1], samples.dtype.numpy())
+            hot = op.OneHot(indices, np.array(classes, np.int64), ends, axis=-1)
+            seed = op.Transpose(hot, perm=[1, 0, 2])
+            if len(shape) != 1:
+                sizes = op.Concat([target.top], count, [*shape], axis=0) if shape else None
+                seed = op.Squeeze(seed, [2]) if sizes is None else op.Reshape(seed, sizes)
+            return (op.Squeeze(indices, [1]) if target.single else indices), seed
+        weights = target.fixed.astype(samples.dtype.numpy())[:, None]
+        sizes = op.Concat([1], count, [1] * len(shape), axis=0)
+        seed = op.Expand(weights, sizes)
+        labels = target.labels(np.zeros((1, *shape)))
+        if labels.dtype.kind != "i":
+            return None, seed
+        row = labels[:, 0] if target.single else labels
+        spread = op.Concat(count, [1] * (row.ndim - 1), axis=0) if row.ndim > 1 else count
+        return op.Expand(row, spread), seed
+
+    def _replace_seed(self, seed: ir.Value) -> None:
+        old = self._values[SEED]
+        old.replace_all_uses_with(seed)
+        self._graph.inputs.remove(old)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    def _sum(self, value: ir.Value, lead: int) -> ir.Value:
+        """Sum over all but the first ``lead`` axes."""
+        flat = self._op.Reshape(value, [0] * lead + [-1])
+        return self._op.ReduceSum(flat, [lead], keepdims=0)
+
+    def _by_sample(self, value: ir.Value, source: str) -> ir.Value:
+        """[K, N, *x] -> [N, K, *x], or [N, *x] for a single target."""
+        if self._target.single:
+            return self._op.Squeeze(value, [0])
+        rank = len(self._program.source_sample[source]) + 2
+        return self._op.Transpose(value, perm=[1, 0, *range(2, rank)])
+
+    def _lead_by_sample(self, value: ir.Value) -> ir.Value:
+        """[K, N] -> [N, K], or [N] for a single target."""
+        if self._target.single:
+            return self._op.Squeeze(value, [0])
+        return self._op.Transpose(value, perm=[1, 0])
+
+    def _standard_errors(self, averages: _Averages) -> dict[str, ir.Value]:
+        op, program = self._op, self._program
+        embedded = len(next(iter(self._background.values()), ()))
+        if self._background_as == "embed" and embedded < 2:
+            return {}
+        if self._background_as == "embed":
+            freedom: ir.Value | float = float(embedded * (embedded - 1))
+        else:
+            reference = self._values[next(iter(program.references.values()))]
+            dtype = next(iter(averages.squares.values())).dtype
+            count = op.Cast(op.Shape(reference, start=0, end=1), to=dtype)
+            freedom = op.Mul(count, op.Sub(count, 1.0))
+        errors = {}
+        for source, squares in averages.squares.items():
+            error = op.Sqrt(op.Div(squares, freedom))
+            name = "standard_error" if len(program.sources) == 1 else f"{source}/standard_error"
+            errors[name] = self._by_sample(error, source)
+        return errors
+
+    # --- the file --------------------------------------------------------------------------------
+
+    def _seal(self, extra: dict[str, ir.Value]) -> None:
+        graph, program = self._graph, self._program
+        outputs = [self._values[str(o.name)] for o in self._model.normalised.graph.outputs]
+        taken = set(self._values)
+        for name, value in extra.items():
+            if name in taken:
+                raise InputError(f'the model has a value named "{name}" already; rename it')
+            end = self._op.Identity(value)
+            end.name = name
+            end.shape = ir.Shape(self._declared(name))
+            outputs.append(end)
+        graph.outputs.clear()
+        graph.outputs.extend(outputs)
+        self._place_background()
+        graph.sort()
+        digest = hashlib.sha256()
+        for name, array in self._background.items():
+            digest.update(f"{name}{array.dtype}{array.shape}".encode())
+            for row in array:  # a memory-mapped background is read row by row
+                digest.update(np.ascontiguousarray(row).tobytes())
+        spec = self._target.spec
+        self._ir.metadata_props.update(
+            {
+                "onnxshap.method": program.method,
+                "onnxshap.target": spec if isinstance(spec, str) else repr(_plain(spec)),
+                "onnxshap.model": self._model.hash,
+                "onnxshap.rules": program.rules_hash,
+                "onnxshap.references": digest.hexdigest() if self._background else "",
+                "onnxshap.reference_side": self._reference_side(),
+            }
+        )
+        RemoveUnusedNodesPass()(self._ir)
+
+    def _reference_side(self) -> str:
+        if self._chunk is not None:
+            return f"scanned, {self._chunk} references at a time"
+        if not self._program.references:
+            return "none"
+        return "folded at load" if self._background_as == "embed" else "run on the input"
+
+    def _declared(self, name: str) -> list[int | str | None]:
+        """Shape of an added output, for the file's readers."""
+        batch: int | str = self._batch_symbol()
+        target = self._target
+        spec = target.spec
+        top = target.top if isinstance(spec, str) else len(target.fixed)
+        lead = [batch] if target.single else [batch, top]
+        source = name.rpartition("/")[0] or self._program.sources[0]
+        if name.endswith(("attribution", "standard_error")):
+            return [*lead, *self._program.source_sample[source]]
+        if name == "target" and not isinstance(spec, str):
+            labels = target.labels(np.zeros((1, *target.shape)))
+            return [batch, *(labels.shape[2:] if target.single else labels.shape[1:])]
+        return [*lead]
+
+    def _batch_symbol(self) -> str:
+        shape = self._values[self._program.inputs[0]].shape
+        return str(shape[0].value) if shape is not None and not isinstance(shape[0], int) else "N"
+
+    def _place_background(self) -> None:
+        if self._background_as == "input" or self._chunk is not None:
+            return
+        for name, twin in self._program.references.items():
+            value, array = self._values[twin], self._background[name]
+            self._graph.inputs.remove(value)
+            value.const_value = ir.tensor(np.ascontiguousarray(array), name=twin)
+            value.shape = ir.Shape(array.shape)
+            self._graph.register_initializer(value)
+
+
+def _plain(spec: object) -> object:
+    """A target as it is written into the file's metadata; weights by hash."""
+    if isinstance(spec, np.ndarray):
+        return f"weights {spec.shape} {hashlib.sha256(spec.tobytes()).hexdigest()}"
+    return spec

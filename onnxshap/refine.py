@@ -1,0 +1,446 @@
+"""One call of an explainer: chunks of explicands and references, and running means over them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from onnxshap.compiled import Compiled, DeviceValues, References
+from onnxshap.explanation import Arrays, Explanation
+from onnxshap.graph.model import Model
+from onnxshap.inputs import Inputs
+from onnxshap.methods import Method, build_program
+from onnxshap.methods.program import Program
+from onnxshap.runtime.moments import Moments
+from onnxshap.runtime.plan import Plan
+from onnxshap.targets import Target, TargetSpec
+
+
+@dataclass
+class Background:
+    """References, and those results of the reference pass that fit into memory."""
+
+    arrays: dict[str, np.ndarray]
+    count: int
+    chunk: int = 0
+    cached: dict[int, References] = field(default_factory=dict)
+    owner: Compiled | None = None
+
+
+class Engine:
+    """What siblings share: the program and its sessions. Rebuilt once at most, if samples mix."""
+
+    def __init__(
+        self,
+        model: Model,
+        method: Method,
+        output: str | None,
+        inputs: Sequence[str] | None,
+        varying: Sequence[str] | None,
+        providers: Sequence[str] | None,
+    ) -> None:
+        self.model, self.method = model, method
+        self._output, self._inputs, self._varying = output, inputs, varying
+        self._providers = providers
+        self._confirmed = False
+        self._build(separable=True)
+
+    def _build(self, separable: bool) -> None:
+        self.program: Program = build_program(
+            self.model,
+            self.method,
+            output=self._output,
+            inputs=self._inputs,
+            varying=self._varying,
+            separable=separable,
+        )
+        self.compiled = Compiled(self.program, self._providers)
+
+    def confirm(self, sample: dict[str, np.ndarray]) -> None:
+        """Confirm by a run, once, that samples stay separate; shapes alone cannot show it."""
+        if self._confirmed or not self.program.separable:
+            return
+        if self.compiled.mixes_samples(sample):
+            self._build(separable=False)
+        self._confirmed = True
+
+
+@dataclass
+class _Group:
+    """Some explicands after their forward pass."""
+
+    start: int
+    stop: int
+    feeds: dict[str, np.ndarray]
+    values: DeviceValues | None
+
+
+class Refinement:
+    """Explains explicands; each step averages over more references than the one before."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        inputs: Inputs,
+        arrays: dict[str, np.ndarray],
+        background: Background | None,
+        target: TargetSpec,
+        *,
+        per_reference: bool,
+        max_memory: int | None,
+    ) -> None:
+        self._engine, self._inputs, self._arrays = engine, inputs, arrays
+        self._background, self._spec = background, target
+        self._per_reference, self._max_memory = per_reference, max_memory
+        self.references = 1 if background is None else background.count
+        self.done = 0
+
+    @property
+    def _program(self) -> Program:
+        return self._engine.program
+
+    @property
+    def _compiled(self) -> Compiled:
+        return self._engine.compiled
+
+    def blocks(self, count: int) -> list[tuple[int, int]]:
+        """Ranges of explicands whose results are held in float64 at once."""
+        if not count:
+            return [(0, 0)]
+        self._engine.confirm(self._rows(0, 1))
+        size = self._plan(count, 16).accumulated
+        return [(a, min(a + size, count)) for a in range(0, count, size)]
+
+    def final(
+        self, start: int, stop: int, told: Callable[[int], None] = lambda done: None
+    ) -> Explanation:
+        """Explain explicands over all references; ``told`` hears of every chunk's pairs."""
+        partials = self.refine(start, stop)
+        partial = next(partials)
+        while True:
+            told(start * self.references + (stop - start) * self.done)
+            following = next(partials, None)
+            if following is None:
+                return partial
+            partial = following
+
+    def refine(self, start: int, stop: int) -> Iterator[Explanation]:
+        """Explain explicands ``start`` to ``stop``, chunk of references by chunk."""
+        self.done = 0
+        if start == stop:
+            yield self._empty()
+            return
+        self._engine.confirm(self._rows(start, start + 1))
+        if self._program.held and stop - start > 1:
+            yield self._one_by_one(start, stop)
+            return
+        groups, outputs = self._forward(start, stop)
+        target = Target(self._spec, outputs.shape[1:])
+        dtype = self._rows(start, start + 1)[self._inputs.floats[0]].dtype
+        seeds = target.seeds(outputs)
+        plan = self._plan(stop - start, len(seeds))
+        means = {source: Moments() for source in self._program.sources}
+        base, single = Moments(), []
+        for references in self._reference_chunks(plan, groups):
+            count = references.count if references is not None else 1
+            chunk = self._chunk(groups, references, seeds.astype(dtype), plan, start)
+            for source, (mean, squares) in chunk.means.items():
+                means[source].add(count, mean, squares)
+            if references is not None and references.outputs is not None:
+                rows = references.outputs.astype(np.float64)
+                base.add(count, rows.mean(0), np.zeros(rows.shape[1:]))
+            single.append(chunk.single)
+            self.done += count
+            yield self._explanation(target, outputs, seeds, means, base, single, (start, stop))
+
+    def _one_by_one(self, start: int, stop: int) -> Explanation:
+        """Held inputs reach the reference side, which then differs from explicand to explicand."""
+        return concatenate([self.final(row, row + 1) for row in range(start, stop)])
+
+    def _empty(self) -> Explanation:
+        """No explicands: arrays of the right shape, from the shapes of one made-up sample."""
+        names = self._inputs.specs
+        sample = {n: np.zeros((1, *(d or 1 for d in s.sample)), s.dtype) for n, s in names.items()}
+        some = Refinement(
+            self._engine,
+            self._inputs,
+            sample,
+            self._background,
+            self._spec,
+            per_reference=self._per_reference,
+            max_memory=self._max_memory,
+        )
+        final, self.done = some.final(0, 1), some.done
+        return _map_arrays(final, lambda a: a[:0])
+
+    # --- forward ---------------------------------------------------------------------------------
+
+    def _forward(self, start: int, stop: int) -> tuple[list[_Group], np.ndarray]:
+        """Run the model on the explicands, in groups; small results are kept for the pair pass."""
+        size = self._plan(stop - start, 1).explicands
+        groups, outputs = [], []
+        for first in range(start, stop, size):
+            last = min(first + size, stop)
+            feeds = self._rows(first, last)
+            found, values = self._compiled.explicand(self._as_fed(feeds))
+            self._compiled.require_finite(found, self._as_fed(feeds))
+            outputs.append(found)
+            keep = stop - start <= 4 * size
+            groups.append(_Group(first, last, feeds, values if keep else None))
+        return groups, np.concatenate(outputs)
+
+    def _rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        return self._inputs.rows(self._arrays, start, stop, "x")
+
+    def _as_fed(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A model without a batch axis takes the sample itself."""
+        if self._program.separable or self._program.batched:
+            return feeds
+        return {name: array[0] for name, array in feeds.items()}
+
+    def _plan(self, explicands: int, targets: int) -> Plan:
+        rows = self._rows(0, 1)
+        sizes = [rows[s].nbytes for s in self._program.sources if s in rows]
+        plan = Plan.of(
+            explicands=explicands,
+            references=self.references,
+            targets=targets,
+            pair_bytes=self._compiled.pair_bytes,
+            cut_bytes=self._compiled.cut_bytes,
+            result_bytes=2 * sum(sizes) or self._compiled.pair_bytes,
+            max_memory=self._max_memory,
+        )
+        if self._program.separable:
+            return plan
+        return replace(plan, explicands=1, references=1, targets=1)
+
+    # --- references ------------------------------------------------------------------------------
+
+    def _reference_chunks(self, plan: Plan, groups: list[_Group]) -> Iterator[References | None]:
+        """Results of the reference pass, chunk by chunk, from the cache where they are kept."""
+        background, compiled = self._background, self._compiled
+        if background is None:
+            yield None
+            return
+        if background.chunk != plan.references or background.owner is not compiled:
+            background.cached.clear()
+            background.chunk, background.owner = plan.references, compiled
+        for start in range(0, background.count, plan.references):
+            stop = min(start + plan.references, background.count)
+            found = None if self._program.held else background.cached.get(start)
+            if found is None:
+                rows = self._inputs.rows(background.arrays, start, stop, "background")
+                for name in self._program.held:
+                    row = groups[0].feeds[name]
+                    rows[name] = np.repeat(row, stop - start, axis=0)
+                found = compiled.reference(self._as_fed(rows))
+                if stop <= plan.cached_references and not self._program.held:
+                    background.cached[start] = found
+            yield replace(found, count=stop - start)
+
+    # --- pairs -----------------------------------------------------------------------------------
+
+    def _chunk(
+        self,
+        groups: list[_Group],
+        references: References | None,
+        seeds: np.ndarray,
+        plan: Plan,
+        start: int,
+    ) -> "_Chunk":
+        """Run the backward pass of all explicands and targets against some references."""
+        chunk = _Chunk(self._per_reference, references is not None)
+        for group in groups:
+            values = group.values
+            if values is None:
+                _, values = self._compiled.explicand(self._as_fed(group.feeds))
+            here = slice(group.start - start, group.stop - start)
+            for first in range(0, len(seeds), plan.targets):
+                some = slice(first, min(first + plan.targets, len(seeds)))
+                found = self._pairs(values, references, seeds[some, here])
+                chunk.place(found, some, here, seeds.shape[:2])
+        return chunk
+
+    def _pairs(
+        self, values: DeviceValues, references: References | None, seed: np.ndarray
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Contributions, or their mean and deviation, by kind and source: [K, N, (M,) *x]."""
+        program = self._program
+        kinds: dict[str, dict[str, str]] = {"contributions": program.contributions}
+        if references is not None and program.separable:
+            statistics = {"mean": program.mean, "deviation": program.deviation}
+            kinds = statistics | (kinds if self._per_reference else {})
+        names = [name for ends in kinds.values() for name in ends.values()]
+        reference_values = {} if references is None else references.values
+        found = self._compiled.pairs(values, reference_values, self._seed_as_fed(seed), names)
+        return {
+            kind: {source: self._leading(found[name], source) for source, name in ends.items()}
+            for kind, ends in kinds.items()
+        }
+
+    def _seed_as_fed(self, seed: np.ndarray) -> np.ndarray:
+        """Without lead axes the seed has the shape of the model's own output."""
+        if self._program.separable:
+            return np.ascontiguousarray(seed)
+        own = seed[0, 0]
+        axis = self._program.output_batch
+        return own if axis is None or not self._program.batched else np.expand_dims(own, axis)
+
+    def _leading(self, array: np.ndarray, source: str) -> np.ndarray:
+        if self._program.separable:
+            return array
+        axis = self._program.source_batch[source]
+        own = array if axis is None or not self._program.batched else np.squeeze(array, axis)
+        lead = (1, 1) if self._background is None else (1, 1, 1)
+        return own.reshape(*lead, *own.shape)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    def _explanation(
+        self,
+        target: Target,
+        outputs: np.ndarray,
+        seeds: np.ndarray,
+        means: dict[str, Moments],
+        base: Moments,
+        single: list[dict[str, np.ndarray]],
+        rows: tuple[int, int],
+    ) -> Explanation:
+        start, stop = rows
+        dtype = self._inputs.specs[self._inputs.floats[0]].dtype
+        attributions = {s: _samples_first(m.mean, dtype) for s, m in means.items()}
+        errors = {s: _samples_first(m.standard_error, dtype) for s, m in means.items()}
+        per_reference = None
+        if self._per_reference and self._background is not None:
+            joined = {s: np.concatenate([c[s] for c in single], axis=2) for s in means}
+            per_reference = {s: _samples_first(a, dtype) for s, a in joined.items()}
+        values = _weighted(seeds, outputs[None])
+        bases = None if base.mean is None else _weighted(seeds, base.mean[None, None])
+        residual = None
+        if self._engine.method.complete and self._program.closed and bases is not None:
+            residual = _total(attributions) - (values - bases)
+        partial = Explanation(
+            attributions=attributions,
+            outputs=values,
+            targets=target.labels(outputs),
+            base_values=bases,
+            residual=residual,
+            standard_error=None if next(iter(errors.values())) is None else errors,
+            per_reference=per_reference,
+            data={s: self._arrays[s][start:stop] for s in means if s in self._arrays} or None,
+            references=0 if self._background is None else self.done,
+            method=self._engine.method.name,
+            complete=self.done == self.references,
+        )
+        return _without_single_axes(partial, target.single)
+
+
+class _Chunk:
+    """Results of some references for all explicands and targets, assembled piece by piece."""
+
+    def __init__(self, per_reference: bool, has_references: bool) -> None:
+        self._per_reference = per_reference and has_references
+        self._has_references = has_references
+        self._arrays: dict[str, dict[str, np.ndarray]] = {}
+
+    def place(
+        self,
+        found: dict[str, dict[str, np.ndarray]],
+        targets: slice,
+        explicands: slice,
+        shape: tuple[int, ...],
+    ) -> None:
+        """Put the results [k, n, ...] of some targets and explicands in their place."""
+        for kind, arrays in found.items():
+            for source, array in arrays.items():
+                whole = self._arrays.setdefault(kind, {})
+                if source not in whole:
+                    whole[source] = np.empty((*shape, *array.shape[2:]), array.dtype)
+                whole[source][targets, explicands] = array
+
+    @property
+    def means(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean and sum of squared deviations over the chunk's references, by source."""
+        if "mean" in self._arrays:
+            deviations = self._arrays["deviation"]
+            return {s: (mean, deviations[s]) for s, mean in self._arrays["mean"].items()}
+        own = self._arrays["contributions"]
+        if self._has_references:  # one pair at a time: the axis of references has size 1
+            own = {s: a[:, :, 0] for s, a in own.items()}
+        return {s: (a, np.zeros_like(a)) for s, a in own.items()}
+
+    @property
+    def single(self) -> dict[str, np.ndarray]:
+        """Contributions of every reference [K, N, M, *x], where they were asked for."""
+        return self._arrays["contributions"] if self._per_reference else {}
+
+
+def _samples_first(array: np.ndarray | None, dtype: np.dtype) -> Any:
+    """[K, N, ...] -> [N, K, ...] in the model's dtype."""
+    return None if array is None else np.ascontiguousarray(array.swapaxes(0, 1), dtype)
+
+
+def _weighted(seeds: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Sum over one sample's output, weighted by the targets: float64 [N, K]."""
+    product = seeds * outputs.astype(np.float64)
+    total: np.ndarray = product.reshape(*seeds.shape[:2], -1).sum(-1).T
+    return total
+
+
+def _total(attributions: dict[str, np.ndarray]) -> np.ndarray:
+    parts = [a.sum(tuple(range(2, a.ndim)), dtype=np.float64) for a in attributions.values()]
+    return np.asarray(sum(parts))
+
+
+def _without_single_axes(explanation: Explanation, single_target: bool) -> Explanation:
+    """Drop the target axis of a single target, and the dict around a single explained value."""
+    changes: dict[str, Any] = {}
+    for name in ("attributions", "standard_error", "per_reference", "data"):
+        arrays = getattr(explanation, name)
+        if arrays is None:
+            continue
+        if single_target and name != "data":
+            arrays = {s: a[:, 0] for s, a in arrays.items()}
+        changes[name] = next(iter(arrays.values())) if len(arrays) == 1 else arrays
+    if single_target:
+        for name in ("outputs", "base_values", "residual"):
+            array = getattr(explanation, name)
+            changes[name] = None if array is None else array[:, 0]
+        targets = explanation.targets
+        per_sample = (
+            targets.shape[:1] == explanation.outputs.shape[:1] and targets.dtype.kind == "i"
+        )
+        changes["targets"] = targets[:, 0] if per_sample and targets.ndim > 1 else targets
+    return replace(explanation, **changes)
+
+
+def concatenate(parts: list[Explanation]) -> Explanation:
+    """Join explanations of consecutive explicands."""
+    if len(parts) == 1:
+        return parts[0]
+    changes: dict[str, Any] = {}
+    for f in fields(Explanation):
+        values = [getattr(p, f.name) for p in parts]
+        if isinstance(values[0], dict):
+            names = values[0]
+            changes[f.name] = {n: np.concatenate([v[n] for v in values]) for n in names}
+        elif isinstance(values[0], np.ndarray) and not (f.name == "targets" and _shared(values)):
+            changes[f.name] = np.concatenate(values)
+    return replace(parts[0], **changes)
+
+
+def _shared(targets: list[np.ndarray]) -> bool:
+    """Whether targets are weights, the same for every explicand."""
+    return targets[0].dtype.kind == "f"
+
+
+def _map_arrays(explanation: Explanation, change: Any) -> Explanation:
+    changes: dict[str, Any] = {}
+    for f in fields(Explanation):
+        value: Arrays | Any = getattr(explanation, f.name)
+        if isinstance(value, dict):
+            changes[f.name] = {n: change(a) for n, a in value.items()}
+        elif isinstance(value, np.ndarray):
+            changes[f.name] = change(value)
+    return replace(explanation, **changes)

@@ -1,0 +1,147 @@
+"""What onnxshap makes of a model, before anything runs: every node, its rule, and the batch."""
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxshap.autodiff.engine import Path
+from onnxshap.autodiff.registry import Family, multiplier, since_version, spell
+from onnxshap.graph.dependence import reachable
+from onnxshap.graph.model import Model, ModelSource, load
+from onnxshap.methods.program import Draft
+
+_MEANING: dict[Family, str] = {
+    "exact-linear": "linear: the multiplier is the gradient",
+    "rescale": "output difference over input difference",
+    "product": "two-player Shapley value, exact",
+    "max": "cross-max, contributions accumulate",
+    "decomposed": "split into exact parts",
+    "fallback": "least-norm completion: complete by construction",
+    "blocked": "no derivative, nothing flows back",
+    "unsupported": "no rule",
+}
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """One node between the explained inputs and the output."""
+
+    name: str
+    operator: str
+    """Spelt ``ai.onnx@13::Tanh``."""
+    family: Family
+    formula: str
+    """What flows back, in one line."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found. ``str()`` for a terminal, an HTML table in a notebook."""
+
+    nodes: list[NodeReport]
+    sources: list[str]
+    output: str
+    batch: str
+    """How explicands and references are batched, and if one pair at a time, why."""
+    closed: bool
+    """Whether the explained values cut every path from the inputs: a residual then has meaning."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every node on the path is supported."""
+        return not self.named("unsupported")
+
+    def named(self, family: Family) -> list[NodeReport]:
+        """Nodes of one family, e.g. ``"fallback"``."""
+        return [n for n in self.nodes if n.family == family]
+
+    @property
+    def families(self) -> dict[Family, int]:
+        """How many nodes each family has, in the order of `NodeReport.family`'s meaning."""
+        counts = Counter(n.family for n in self.nodes)
+        return {family: counts[family] for family in _MEANING if counts[family]}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{', '.join(self.sources)} -> {self.output}: {len(self.nodes)} nodes on the path, "
+            f"{'all supported' if self.ok else 'NOT all supported'}",
+            f"batch: {self.batch}",
+        ]
+        if not self.closed:
+            lines.append("residual: none, the explained values do not cut every path to the output")
+        for family, count in self.families.items():
+            lines.append(f"{count:5d}  {family:12s} {_MEANING[family]}")
+            operators = Counter(n.operator for n in self.named(family))
+            lines.append(" " * 20 + ", ".join(f"{o} {c}" for o, c in operators.most_common()))
+        for family in ("unsupported", "fallback", "blocked"):
+            for node in self.named(family):
+                lines.append(f'{family}: {node.operator}, node "{node.name}"')
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr>"
+            + "".join(
+                f"<td>{html.escape(cell)}</td>"
+                for cell in (n.name, n.operator, n.family, n.formula)
+            )
+            + "</tr>"
+            for n in self.nodes
+        )
+        head = html.escape(str(self).split("\n")[0]) + "<br>batch: " + html.escape(self.batch)
+        titles = "".join(f"<th>{t}</th>" for t in ("node", "operator", "family", "rule"))
+        return f"<p>{head}</p><table><tr>{titles}</tr>{rows}</table>"
+
+
+def check(
+    model: ModelSource | Model,
+    *,
+    output: str | None = None,
+    inputs: str | Sequence[str] | None = None,
+) -> Report:
+    """Report how each node between inputs and output is differentiated. Runs nothing.
+
+    Parameters
+    ----------
+    model : path, bytes, onnx.ModelProto or Model
+    output, inputs : str, optional
+        As for `Explainer`.
+
+    Returns
+    -------
+    Report
+        ``report.ok`` says whether the model can be explained.
+    """
+    asked = [inputs] if isinstance(inputs, str) else inputs
+    draft = Draft(load(model), output, asked)
+    opsets = dict(draft.graph.opset_imports)
+    path = Path(draft.graph, opsets, multiplier, draft.sources, draft.target)
+    varying = reachable(draft.graph, draft.sources, lambda n, _: n.op_type not in ("Shape", "Size"))
+    blocked = [n for n in path.blocked if n.op_type not in ("Shape", "Size")]
+    rows = [_node(n, path, opsets, varying) for n in [*path.order, *blocked]]
+    return Report(
+        nodes=rows,
+        sources=[str(v.name) for v in draft.sources],
+        output=str(draft.target.name),
+        batch=_batch(draft),
+        closed=draft.closed(),
+    )
+
+
+def _node(node: ir.Node, path: Path, opsets: dict[str, int], varying: set[ir.Value]) -> NodeReport:
+    rule = path.rules.find(node, opsets)
+    family = path.family(node, varying)
+    formula = rule.formula if rule is not None and family != "blocked" else ""
+    operator = spell(node.domain, node.op_type, since_version(node, opsets))
+    return NodeReport(node.name or "", operator, family, formula)
+
+
+def _batch(draft: Draft) -> str:
+    if draft.layouts.separable:
+        axes = sorted({a for v in draft.sources if (a := draft.layouts[v].batch) is not None})
+        listed = ", ".join(str(a) for a in axes)
+        return f"samples stay separate (axis {listed}); confirmed by a run when explaining"
+    return f"one pair at a time: {draft.layouts.mixing}"

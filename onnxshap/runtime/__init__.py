@@ -1,0 +1,1 @@
+"""Run graphs with onnxruntime: providers, sessions that can be stopped, bounded memory."""

@@ -1,0 +1,46 @@
+"""How much to run at once, so that memory stays within a budget."""
+
+from dataclasses import dataclass
+
+DEFAULT_MEMORY = 2 * 2**30  # bytes, where max_memory is not given
+_SLACK = 3  # arenas, padding and fragmentation: plan on three times what is kept
+_ENOUGH = 256 * 2**20  # bytes of work at once beyond which larger chunks are no faster
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of the chunks that explicands, references and targets are run in."""
+
+    explicands: int
+    references: int
+    targets: int
+    cached_references: int
+    """How many references' activations fit beside the work, to be kept between calls."""
+    accumulated: int
+    """How many explicands' results to hold at once."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        explicands: int,
+        references: int,
+        targets: int,
+        pair_bytes: int,
+        cut_bytes: int,
+        result_bytes: int,
+        max_memory: int | None,
+    ) -> "Plan":
+        """Plan a run.
+
+        ``pair_bytes``: peak activations of one (explicand, reference, target); ``cut_bytes``: what
+        is kept of one reference; ``result_bytes``: attributions of one explicand and target.
+        """
+        budget = max_memory or DEFAULT_MEMORY
+        pairs = max(1, min(budget // 4 // _SLACK, _ENOUGH) // max(1, pair_bytes))
+        k = min(targets, pairs)
+        m = max(1, min(references, pairs // k))
+        n = max(1, min(explicands, pairs // (k * m)))
+        cached = budget // 2 // max(1, cut_bytes)
+        held = max(n, _ENOUGH // max(1, 3 * result_bytes * targets))
+        return cls(n, m, k, int(cached), held)

@@ -1,0 +1,125 @@
+"""One onnxruntime session: values stay on its device, and a run can be stopped at once."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+import onnxruntime as ort
+
+from onnxshap.errors import ExecutionError, ProviderError
+from onnxshap.runtime.providers import CUDA, choose
+
+T = TypeVar("T")
+DeviceValue = Any
+"""An `onnxruntime.OrtValue`; untyped because the package ships no types."""
+
+
+class Stopped(Exception):
+    """A run was cancelled."""
+
+
+class Worker:
+    """Runs calls in one thread of its own, so that Ctrl-C and `stop` end them at once.
+
+    onnxruntime holds no lock that Python needs, but a run in the main thread hears of Ctrl-C only
+    when it ends; here the main thread waits, hears it, and sets the run's terminate flag.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="onnxshap")
+        self._lock = threading.Lock()
+        self._options: Any = None
+
+    def run(self, call: Callable[[Any], T]) -> T:
+        """Call ``call(run_options)`` in the worker thread and wait for it."""
+        options = ort.RunOptions()
+        options.log_severity_level = 4  # its message comes back as the exception's
+        options.only_execute_path_to_fetches = True
+        with self._lock:
+            self._options = options
+        future = self._pool.submit(call, options)
+        try:
+            return future.result()
+        except BaseException as error:
+            if not future.done():  # the wait was interrupted, not the run
+                options.terminate = True
+                future.exception()
+            elif options.terminate:
+                raise Stopped from error
+            raise
+        finally:
+            with self._lock:
+                self._options = None
+
+    def stop(self) -> None:
+        """Stop the run in progress, if any; callable from any thread."""
+        with self._lock:
+            if self._options is not None:
+                self._options.terminate = True
+
+
+class Session:
+    """A compiled graph. ``count`` says how many were made, ``runs`` how often this one ran."""
+
+    count = 0
+
+    def __init__(
+        self, model: bytes | str, providers: Sequence[str] | None, worker: Worker, what: str
+    ) -> None:
+        asked = choose(providers)
+        if CUDA in asked:
+            ort.preload_dlls()
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            self._session = ort.InferenceSession(model, options, providers=_configured(asked))
+        except Exception as error:  # onnxruntime raises a dozen classes without a common root
+            raise ExecutionError(f"onnxruntime cannot load the {what}: {error}") from error
+        granted = self._session.get_providers()
+        missing = [p for p in asked if p not in granted]
+        if missing:
+            raise ProviderError(
+                f"{', '.join(missing)} was not granted; onnxruntime gave {', '.join(granted)}. "
+                "Check the driver and the CUDA and cuDNN libraries (pip install onnxshap[cuda]), "
+                "or pass providers=['CPUExecutionProvider']."
+            )
+        self.device = "cuda" if granted[0] == CUDA else "cpu"
+        self.inputs = [i.name for i in self._session.get_inputs()]
+        self.outputs = [o.name for o in self._session.get_outputs()]
+        self.runs = 0
+        self._worker, self._what = worker, what
+        Session.count += 1
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray | DeviceValue], outputs: Iterable[str]
+    ) -> dict[str, DeviceValue]:
+        """Run; values stay on the session's device. Feeds the graph does not have are ignored."""
+        wanted = list(outputs)
+        binding = self._session.io_binding()
+        for name in self.inputs:
+            binding.bind_ortvalue_input(name, self.put(feeds[name]))
+        for name in wanted:
+            binding.bind_output(name, self.device)
+        try:
+            self._worker.run(lambda options: self._session.run_with_iobinding(binding, options))
+        except (Stopped, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise ExecutionError(f"onnxruntime failed in the {self._what}: {error}") from error
+        self.runs += 1
+        return dict(zip(wanted, binding.get_outputs(), strict=True))
+
+    def put(self, array: np.ndarray | DeviceValue) -> DeviceValue:
+        """Put an array on the session's device; device values are returned as they are."""
+        if not isinstance(array, np.ndarray):
+            return array
+        contiguous = np.ascontiguousarray(array)
+        return ort.OrtValue.ortvalue_from_numpy(contiguous, self.device)
+
+
+def _configured(providers: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
+    # TF32 rounds products to 10 bits, which breaks completeness.
+    settings = {CUDA: {"use_tf32": "0"}}
+    return [(p, settings[p]) if p in settings else p for p in providers]

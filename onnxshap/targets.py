@@ -1,0 +1,109 @@
+"""What is explained: indices, the top classes, or a weighted sum of one sample's output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxshap.errors import InputError
+
+TargetSpec = int | str | Sequence[int] | tuple[int, ...] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target specification, checked against the shape of one sample's output."""
+
+    spec: TargetSpec
+    shape: tuple[int, ...]
+    """Shape of one sample's output."""
+
+    def __post_init__(self) -> None:
+        _ = self.single, self.top if isinstance(self.spec, str) else self.fixed
+
+    @property
+    def single(self) -> bool:
+        """Whether results have no axis for targets."""
+        return not isinstance(self.spec, list) and not (isinstance(self.spec, str) and self.top > 1)
+
+    @property
+    def top(self) -> int:
+        """K of "topK"."""
+        digits = str(self.spec).removeprefix("top")
+        if not str(self.spec).startswith("top") or not digits.isdigit() or int(digits) < 1:
+            raise InputError(f'target {self.spec!r}: a word can only be "top1", "top2", ...')
+        classes = self._classes(f'"{self.spec}"')
+        if int(digits) > classes:
+            raise InputError(f'target "{self.spec}": the output has {classes} elements')
+        return int(digits)
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """Weights [K, *output] of a target that does not depend on the explicand."""
+        spec = self.spec
+        if isinstance(spec, np.ndarray) and spec.ndim and spec.dtype.kind in "fiub":
+            if spec.shape != self.shape:
+                raise InputError(
+                    f"target weights have shape {spec.shape}; one sample's output has {self.shape}"
+                )
+            return spec[None].astype(np.float64)
+        indices = spec if isinstance(spec, list) else [spec]
+        if not indices:
+            raise InputError("target: the list of indices is empty")
+        weights = np.zeros((len(indices), *self.shape))
+        for row, index in zip(weights, indices, strict=True):
+            row[self._place(index)] = 1
+        return weights
+
+    def _place(self, index: object) -> tuple[int, ...]:
+        if isinstance(index, tuple):
+            place = tuple(int(i) for i in index)
+            if len(place) != len(self.shape) or any(
+                not -s <= i < s for i, s in zip(place, self.shape, strict=False)
+            ):
+                raise InputError(f"target {index}: not an index into an output of {self.shape}")
+            return tuple(i % s for i, s in zip(place, self.shape, strict=True))
+        if isinstance(index, bool) or not isinstance(index, int | np.integer):
+            raise InputError(
+                f"target {index!r}: give an int, a tuple, a list of them, 'topK', or an array of "
+                f"weights shaped like one sample's output {self.shape}"
+            )
+        classes = self._classes(f"{index}")
+        if not -classes <= index < classes:
+            raise InputError(f"target {index}: the output has {classes} elements")
+        return tuple(int(i) for i in np.unravel_index(int(index) % classes, self.shape))
+
+    def _classes(self, what: str) -> int:
+        """Length of the output as a vector, unit axes squeezed."""
+        if sum(s != 1 for s in self.shape) > 1:
+            raise InputError(
+                f"target {what} needs an output that is a vector; one sample's output has shape "
+                f"{self.shape}. Give a tuple index, or weights of that shape."
+            )
+        return int(np.prod(self.shape))
+
+    def seeds(self, outputs: np.ndarray) -> np.ndarray:
+        """Weights [K, N, *output] for outputs [N, *output]."""
+        if not isinstance(self.spec, str):
+            fixed = self.fixed
+            return np.broadcast_to(fixed[:, None], (len(fixed), len(outputs), *self.shape))
+        chosen = self._top_indices(outputs)
+        flat = np.zeros((self.top, len(outputs), int(np.prod(self.shape))))
+        np.put_along_axis(flat, chosen.T[..., None], 1, axis=2)
+        return flat.reshape(self.top, len(outputs), *self.shape)
+
+    def labels(self, outputs: np.ndarray) -> np.ndarray:
+        """Targets as the explanation reports them: class indices [N, K], else as given."""
+        if isinstance(self.spec, str):
+            return self._top_indices(outputs)
+        if isinstance(self.spec, np.ndarray) and self.spec.ndim:
+            return self.spec
+        indices = self.spec if isinstance(self.spec, list) else [self.spec]
+        row = np.array(indices, np.int64)
+        if isinstance(indices[0], tuple) and row.shape[-1] == 1:
+            row = row[..., 0]
+        return np.broadcast_to(row, (len(outputs), *row.shape)).copy()
+
+    def _top_indices(self, outputs: np.ndarray) -> np.ndarray:
+        flat = outputs.reshape(len(outputs), int(np.prod(self.shape)))
+        return np.argsort(-flat, axis=1, kind="stable")[:, : self.top].astype(np.int64)

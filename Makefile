@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo lab test full lint clean
+.PHONY: demo lab test full bench lint clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,13 +16,16 @@ demo: $(STAMP)  ## classify and explain two photos, write out/demo.png and out/e
 	$(BIN)/onnxshap demo --out out
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	cd notebooks && ../$(BIN)/jupyter lab 01_quickstart.ipynb
 
 test: $(STAMP)  ## every test but those that take minutes
 	$(BIN)/python -m pytest -n 2 -m "not full"
 
 full: $(STAMP)  ## every test
 	$(BIN)/python -m pytest -n 2
+
+bench: $(STAMP)  ## time against a plain forward run
+	$(BIN)/python -m tests.benchmarks.lite0
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

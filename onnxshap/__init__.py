@@ -18,11 +18,11 @@ from onnxshap.errors import (
 if TYPE_CHECKING:
     from onnxshap import methods
     from onnxshap.autodiff.registry import multiplier, vjp
-    from onnxshap.build import build
     from onnxshap.explainer import Explainer
     from onnxshap.explanation import Explanation
     from onnxshap.graph.model import Model, load
     from onnxshap.report import Report, check
+    from onnxshap.transform import build
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,7 @@ _LAZY = {
     "Explanation": "onnxshap.explanation",
     "Model": "onnxshap.graph.model",
     "Report": "onnxshap.report",
-    "build": "onnxshap.build",
+    "build": "onnxshap.transform",
     "check": "onnxshap.report",
     "load": "onnxshap.graph.model",
     "methods": "onnxshap",

@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OnnxShapError as error:
         print(f"onnxshap: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"onnxshap: cannot write: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("onnxshap: stopped", file=sys.stderr)
         return 130

@@ -17,7 +17,7 @@ from onnxshap.graph.dependence import reachable
 from onnxshap.graph.partition import extract, partition
 from onnxshap.graph.shapes import Known, infer
 from onnxshap.methods.program import SEED, Program
-from onnxshap.runtime.session import DeviceValue, Session, Worker
+from onnxshap.runtime.session import DeviceValue, Session, Stop, Worker
 
 DeviceValues = dict[str, DeviceValue]
 
@@ -55,17 +55,19 @@ class Compiled:
 
     # --- the passes ------------------------------------------------------------------------------
 
-    def explicand(self, feeds: dict[str, np.ndarray]) -> tuple[np.ndarray, DeviceValues]:
+    def explicand(
+        self, feeds: dict[str, np.ndarray], stop: Stop | None = None
+    ) -> tuple[np.ndarray, DeviceValues]:
         """Run the model forward: outputs [N, *output], and what the pair pass needs."""
         program = self.program
         session = self._session("explicand", self._explicand_model)
         wanted = [program.output, *(c for c in self._explicand_cut if c != program.output)]
-        values = session.run(feeds, wanted)
+        values = session.run(feeds, wanted, stop)
         outputs = self._samples_first(values[program.output].numpy())
         kept = {name: values[name] for name in self._explicand_cut}
         return outputs, kept | {name: session.put(array) for name, array in feeds.items()}
 
-    def reference(self, feeds: dict[str, np.ndarray]) -> References:
+    def reference(self, feeds: dict[str, np.ndarray], stop: Stop | None = None) -> References:
         """Run the reference side on chunks of references [M, *x]."""
         program = self.program
         session = self._session("reference", self._reference_model)
@@ -74,7 +76,7 @@ class Compiled:
         wanted = [*self._reference_cut]
         if output is not None and output not in wanted:
             wanted.append(output)
-        values = session.run(named, wanted)
+        values = session.run(named, wanted, stop)
         outputs = None if output is None else self._samples_first(values[output].numpy())
         kept = {name: values[name] for name in self._reference_cut}
         kept |= {name: session.put(array) for name, array in named.items()}
@@ -86,16 +88,23 @@ class Compiled:
         references: DeviceValues,
         seed: np.ndarray,
         outputs: Sequence[str],
+        stop: Stop | None = None,
     ) -> dict[str, np.ndarray]:
         """Run the backward pass over all pairs."""
         session = self._session("pair", self._pair_model)
-        found = session.run({SEED: seed, **explicands, **references}, outputs)
+        found = session.run({SEED: seed, **explicands, **references}, outputs, stop)
         return {name: value.numpy() for name, value in found.items()}
 
     def _session(self, which: str, model: ir.Model) -> Session:
         if which not in self._sessions:
             data = ir.serde.serialize_model(model).SerializeToString()
-            self._sessions[which] = Session(data, self._providers, self.worker, f"{which} pass")
+            # A one-shot file's references are folded by plain kernels. By the same kernels here,
+            # the file's numbers are these: where explicand and reference nearly meet at a kink,
+            # rounding alone moves a multiplier.
+            plain = which == "reference"
+            self._sessions[which] = Session(
+                data, self._providers, self.worker, f"{which} pass", plain_kernels=plain
+            )
         return self._sessions[which]
 
     @property
@@ -149,13 +158,18 @@ class Compiled:
                 return f'{node.op_type} "{node.name}" (output "{node.outputs[0].name}")'
         return "a value between the nodes"
 
-    def require_finite(self, outputs: np.ndarray, feeds: dict[str, np.ndarray]) -> None:
-        """Raise if the model's output is not finite, naming the node where it began."""
+    def require_finite(
+        self, outputs: np.ndarray, feeds: dict[str, np.ndarray], what: str, first: int
+    ) -> None:
+        """Raise if the model's output is not finite, naming the node where it began.
+
+        ``what`` the outputs belong to, and which of them all is the ``first``.
+        """
         if np.isfinite(outputs).all():
             return
-        bad = np.unique(np.nonzero(~np.isfinite(outputs))[0])
+        bad = np.unique(np.nonzero(~np.isfinite(outputs))[0]) + first
         raise ExecutionError(
-            f"the model's output is not finite for explicand(s) {bad.tolist()[:10]}; the first "
+            f"the model's output is not finite for {what}(s) {bad.tolist()[:10]}; the first "
             f"node with a non-finite output is {self.first_nonfinite(feeds)}. Check the input's "
             "range and preprocessing."
         )

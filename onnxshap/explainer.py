@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from onnxshap.methods import Method, named
 from onnxshap.oneshot import BackgroundAs, one_shot, scan_chunk
 from onnxshap.refine import Background, Engine, Refinement, concatenate
 from onnxshap.runtime.progress import Progress, ProgressCallback
-from onnxshap.runtime.session import Stopped
+from onnxshap.runtime.session import Stop, Stopped
 from onnxshap.targets import TargetSpec
 
 logger = logging.getLogger("onnxshap")
@@ -85,12 +86,13 @@ class Explainer:
         varying = None if self._background is None else list(self._background.arrays)
         self._engine = Engine(self._model, self._method, output, asked, varying, providers)
         self._target = target
+        self._stops: WeakSet[Stop] = WeakSet()
 
     # --- siblings --------------------------------------------------------------------------------
 
     def with_background(self, background: Data) -> "Explainer":
         """Return an explainer with other references; nothing is rebuilt or compiled."""
-        sibling = copy.copy(self)
+        sibling = self._sibling()
         sibling._background = sibling._bind(background)
         assert sibling._background is not None
         assert self._background is not None
@@ -103,8 +105,13 @@ class Explainer:
 
     def with_target(self, target: TargetSpec) -> "Explainer":
         """Return an explainer of another target; nothing is rebuilt, reference work is shared."""
-        sibling = copy.copy(self)
+        sibling = self._sibling()
         sibling._target = target
+        return sibling
+
+    def _sibling(self) -> "Explainer":
+        sibling = copy.copy(self)
+        sibling._stops = WeakSet()
         return sibling
 
     def _bind(self, background: Data | None) -> Background | None:
@@ -179,10 +186,10 @@ class Explainer:
         arrays = self._inputs.by_name(x, "x")
         count = len(next(iter(arrays.values())))
         run = self._refinement(arrays, per_reference)
-        return Stream(run.refine(0, count), self)
+        return Stream(run.refine(0, count), run.stop, self)
 
     def _refinement(self, arrays: dict[str, np.ndarray], per_reference: bool) -> Refinement:
-        return Refinement(
+        run = Refinement(
             self._engine,
             self._inputs,
             arrays,
@@ -191,6 +198,8 @@ class Explainer:
             per_reference=per_reference,
             max_memory=self._max_memory,
         )
+        self._stops.add(run.stop)
+        return run
 
     def export(
         self, path: str | os.PathLike[str], background: BackgroundAs = "embed"
@@ -243,8 +252,9 @@ class Explainer:
         self._engine.confirm(sample)
 
     def stop(self) -> None:
-        """Stop the run in progress, from another thread; the call ends with an exception."""
-        self._engine.compiled.worker.stop()
+        """Stop this explainer's calls and streams, from another thread; calls raise an error."""
+        for stop in list(self._stops):
+            stop.ask()
 
     def _warn_if_incomplete(self, explanation: Explanation) -> None:
         gap = explanation.residual
@@ -259,7 +269,7 @@ class Explainer:
         scale = np.maximum(np.maximum(np.abs(explanation.outputs), np.abs(base)), total)
         excess = np.abs(gap) - tolerance * scale
         worst = np.unravel_index(int(np.argmax(excess)), np.shape(gap))
-        if excess[worst] > 0:
+        if not excess[worst] <= 0:  # NaN is no completeness either
             warnings.warn(
                 f"attributions of explicand {worst[0]} miss the output difference by "
                 f"{gap[worst]:.3g}, more than {tolerance:g} of {np.asarray(scale)[worst]:.3g}. "
@@ -277,8 +287,8 @@ class Explainer:
 class Stream(Iterator[Explanation]):
     """Partial explanations, each over more references than the one before."""
 
-    def __init__(self, partials: Iterator[Explanation], explainer: Explainer) -> None:
-        self._partials, self._explainer = partials, explainer
+    def __init__(self, partials: Iterator[Explanation], stop: Stop, explainer: Explainer) -> None:
+        self._partials, self._stop, self._explainer = partials, stop, explainer
         self._closed = False
 
     def __next__(self) -> Explanation:
@@ -296,7 +306,7 @@ class Stream(Iterator[Explanation]):
     def close(self) -> None:
         """Stop: a run in progress ends at once, and nothing more is yielded."""
         self._closed = True
-        self._explainer.stop()
+        self._stop.ask()
 
     def __enter__(self) -> "Stream":
         return self

@@ -1,6 +1,7 @@
 """The result of an explanation: arrays and the facts needed to judge them."""
 
 import os
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,12 @@ class Explanation:
             elif value is not None:
                 entries[field.name] = value
         partial = target.with_name(target.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **entries)
-        os.replace(partial, target)
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **entries)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
         return target
 
     @classmethod
@@ -122,9 +126,13 @@ class Explanation:
             If the file is not a saved explanation.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                entries = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError) as error:
+            with open(path, "rb") as file:
+                if file.read(2) != b"PK":
+                    raise ValueError("it is no .npz archive")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    entries = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{os.fspath(path)!r} is not a saved explanation: {error}") from error
         names = {field.name for field in fields(cls)}
         values: dict[str, Any] = {}

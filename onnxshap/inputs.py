@@ -123,7 +123,8 @@ class Inputs:
             spec, part = self.specs[name], array[start:stop]
             if part.dtype != spec.dtype:
                 self._tell_cast(name, part.dtype, spec.dtype)
-                part = part.astype(spec.dtype)
+                with np.errstate(over="ignore"):  # infinite then, and named below
+                    part = part.astype(spec.dtype)
             if spec.dtype.kind == "f" and not np.isfinite(part).all():
                 bad = np.unique(np.nonzero(~np.isfinite(part))[0]) + start
                 kind = "NaN" if np.isnan(part).any() else "infinite"

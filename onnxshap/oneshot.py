@@ -295,7 +295,8 @@ class _OneShot:
         for name, value in extra.items():
             if name in taken:
                 raise InputError(f'the model has a value named "{name}" already; rename it')
-            end = self._op.Identity(value)
+            with self._op.scope("explanation", side="backward"):
+                end = self._op.Identity(value)
             end.name = name
             end.shape = ir.Shape(self._declared(name))
             outputs.append(end)

@@ -14,6 +14,7 @@ from onnxshap.methods import Method, build_program
 from onnxshap.methods.program import Program
 from onnxshap.runtime.moments import Moments
 from onnxshap.runtime.plan import Plan
+from onnxshap.runtime.session import Stop
 from onnxshap.targets import Target, TargetSpec
 
 
@@ -94,6 +95,7 @@ class Refinement:
         self._background, self._spec = background, target
         self._per_reference, self._max_memory = per_reference, max_memory
         self.references = 1 if background is None else background.count
+        self.stop = Stop()
         self.done = 0
 
     @property
@@ -183,8 +185,8 @@ class Refinement:
         for first in range(start, stop, size):
             last = min(first + size, stop)
             feeds = self._rows(first, last)
-            found, values = self._compiled.explicand(self._as_fed(feeds))
-            self._compiled.require_finite(found, self._as_fed(feeds))
+            found, values = self._compiled.explicand(self._as_fed(feeds), self.stop)
+            self._compiled.require_finite(found, self._as_fed(feeds), "explicand", first)
             outputs.append(found)
             keep = stop - start <= 4 * size
             groups.append(_Group(first, last, feeds, values if keep else None))
@@ -234,7 +236,9 @@ class Refinement:
                 for name in self._program.held:
                     row = groups[0].feeds[name]
                     rows[name] = np.repeat(row, stop - start, axis=0)
-                found = compiled.reference(self._as_fed(rows))
+                found = compiled.reference(self._as_fed(rows), self.stop)
+                if found.outputs is not None:
+                    compiled.require_finite(found.outputs, self._as_fed(rows), "reference", start)
                 if stop <= plan.cached_references and not self._program.held:
                     background.cached[start] = found
             yield replace(found, count=stop - start)
@@ -254,7 +258,7 @@ class Refinement:
         for group in groups:
             values = group.values
             if values is None:
-                _, values = self._compiled.explicand(self._as_fed(group.feeds))
+                _, values = self._compiled.explicand(self._as_fed(group.feeds), self.stop)
             here = slice(group.start - start, group.stop - start)
             for first in range(0, len(seeds), plan.targets):
                 some = slice(first, min(first + plan.targets, len(seeds)))
@@ -273,7 +277,9 @@ class Refinement:
             kinds = statistics | (kinds if self._per_reference else {})
         names = [name for ends in kinds.values() for name in ends.values()]
         reference_values = {} if references is None else references.values
-        found = self._compiled.pairs(values, reference_values, self._seed_as_fed(seed), names)
+        found = self._compiled.pairs(
+            values, reference_values, self._seed_as_fed(seed), names, self.stop
+        )
         return {
             kind: {source: self._leading(found[name], source) for source, name in ends.items()}
             for kind, ends in kinds.items()

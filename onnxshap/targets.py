@@ -30,7 +30,7 @@ class Target:
     def top(self) -> int:
         """K of "topK"."""
         digits = str(self.spec).removeprefix("top")
-        if not str(self.spec).startswith("top") or not digits.isdigit() or int(digits) < 1:
+        if not str(self.spec).startswith("top") or not digits.isdecimal() or int(digits) < 1:
             raise InputError(f'target {self.spec!r}: a word can only be "top1", "top2", ...')
         classes = self._classes(f'"{self.spec}"')
         if int(digits) > classes:
@@ -46,23 +46,25 @@ class Target:
                 raise InputError(
                     f"target weights have shape {spec.shape}; one sample's output has {self.shape}"
                 )
+            if not np.isfinite(spec).all():
+                raise InputError("target weights must be finite")
             return spec[None].astype(np.float64)
         indices = spec if isinstance(spec, list) else [spec]
         if not indices:
             raise InputError("target: the list of indices is empty")
         weights = np.zeros((len(indices), *self.shape))
-        for row, index in zip(weights, indices, strict=True):
-            row[self._place(index)] = 1
+        for k, index in enumerate(indices):
+            weights[(k, *self._place(index))] = 1
         return weights
 
     def _place(self, index: object) -> tuple[int, ...]:
         if isinstance(index, tuple):
-            place = tuple(int(i) for i in index)
-            if len(place) != len(self.shape) or any(
-                not -s <= i < s for i, s in zip(place, self.shape, strict=False)
+            if len(index) != len(self.shape) or not all(
+                isinstance(i, int | np.integer) and -s <= i < s
+                for i, s in zip(index, self.shape, strict=True)
             ):
                 raise InputError(f"target {index}: not an index into an output of {self.shape}")
-            return tuple(i % s for i, s in zip(place, self.shape, strict=True))
+            return tuple(int(i) % s for i, s in zip(index, self.shape, strict=True))
         if isinstance(index, bool) or not isinstance(index, int | np.integer):
             raise InputError(
                 f"target {index!r}: give an int, a tuple, a list of them, 'topK', or an array of "

@@ -17,6 +17,9 @@ from onnxshap.errors import UnsupportedOpError
 from onnxshap.graph.batch import Layout, Layouts
 from onnxshap.graph.dependence import ancestors, reachable
 
+# Linear in all their float inputs together: what one contributes does not depend on the others.
+_ADDITIVE = frozenset(("Add", "Concat", "Mean", "ScatterElements", "Sub", "Sum", "Where"))
+
 
 @dataclass
 class Cotangent:
@@ -101,10 +104,15 @@ class Walk:
         ]
         ctx = kind(node, rule.form, self.lift, self.references, self.path.active, spread)
         returned = rule.function(ctx, *cotangents)
-        for i, value in enumerate(returned):
-            source = node.inputs[i]
-            if value is None or source is None or source not in self.path.active:
+        for i, source in enumerate(node.inputs):
+            if source not in self.path.active or not self.path.carries(node, i):
                 continue
+            value = returned[i] if i < len(returned) else None
+            if value is None:
+                raise UnsupportedOpError(
+                    f'the {self.rules.name} rule of {node.op_type}, node "{node.name}", returned '
+                    f"nothing for input {i}, which the explained input reaches"
+                )
             if rule.form == "elementwise":
                 value = self._unbroadcast(value, self._broadcast_layout(node), source)
             yield source, Cotangent(value, flat, ctx.is_spread)
@@ -175,14 +183,14 @@ class Path:
         target: ir.Value,
     ) -> None:
         self.opsets, self.rules, self.sources, self.target = opsets, rules, sources, target
-        forward = reachable(graph, sources, self._carries)
+        forward = reachable(graph, sources, self.carries)
         needed = ancestors(graph, [target])
         self.active = forward & needed
         self.order = [
             n
             for n in graph
             if any(o in self.active for o in n.outputs)
-            and any(v in self.active and self._carries(n, i) for i, v in enumerate(n.inputs) if v)
+            and any(v in self.active and self.carries(n, i) for i, v in enumerate(n.inputs) if v)
         ]
         self.nodes = set(self.order)
         self.blocked = [
@@ -193,7 +201,7 @@ class Path:
             and n not in self.nodes
         ]
 
-    def _carries(self, node: ir.Node, index: int) -> bool:
+    def carries(self, node: ir.Node, index: int) -> bool:
         """Whether a derivative can flow through input ``index`` of ``node``."""
         value = node.inputs[index] if index < len(node.inputs) else None
         if value is None:
@@ -253,7 +261,9 @@ class Path:
             return f"no {self.rules.name} rule for {operator}, {where}"
         reason = self._misfit(node, rule)
         if reason is None and rule.family == "exact-linear" and varying:
-            held = (v for v in node.inputs if v is not None and v not in self.active)
+            held = [v for v in node.inputs if v is not None and v not in self.active]
+            if node.op_type in _ADDITIVE and not node.domain:
+                held = [v for v in held if v.dtype is None or not v.dtype.is_floating_point()]
             if any(v in varying for v in held):
                 reason = "an input that is not explained differs between explicand and reference"
         return f"{operator}, {where}: {reason}" if reason else None

@@ -12,16 +12,20 @@ from onnxshap.autodiff.context import Context, MidpointContext
 from onnxshap.autodiff.registry import vjp
 from onnxshap.graph.builder import Builder
 
-TINY = 1e-30
-"""Makes 0/0 a number and is lost in every other sum (float32 and float64; not in float16)."""
+_TINY = {ir.DataType.FLOAT16: 2.0**-24}
 
 _CLOSE = {ir.DataType.FLOAT: 1e-2, ir.DataType.DOUBLE: 1e-5, ir.DataType.FLOAT16: 0.2}
 """|d| below which a computed secant is noisier than the derivative at the midpoint."""
 
 
+def tiny(value: ir.Value) -> float:
+    """Makes 0/0 a number and is lost in every other sum: the least that is not 0 in float16."""
+    return 1e-30 if value.dtype is None else _TINY.get(value.dtype, 1e-30)
+
+
 def tanhc(op: Builder, d: ir.Value) -> ir.Value:
     """tanh(d) / d; 1 at 0."""
-    shifted = op.Add(d, TINY)
+    shifted = op.Add(d, tiny(d))
     return op.Div(op.Tanh(shifted), shifted)
 
 
@@ -40,7 +44,7 @@ def relu_secant(op: Builder, x: ir.Value, r: ir.Value, leak: float = 0.0) -> ir.
         positive = op.Relu(v)
         return op.Add(positive, op.Mul(op.Relu(op.Neg(v)), leak)) if leak else positive
 
-    total = op.Add(op.Abs(x), op.Add(op.Abs(r), TINY))
+    total = op.Add(op.Abs(x), op.Add(op.Abs(r), tiny(r)))
     return op.Div(op.Add(part(x), part(r)), total)
 
 
@@ -49,9 +53,9 @@ def clip_secant(op: Builder, x: ir.Value, r: ir.Value, y: ir.Value, y0: ir.Value
 
     Inside the bounds y is x to the bit, so y - y0 over x - r is exact there.
     """
-    inside = op.Mul(op.Cast(op.Equal(r, y0), to=r.dtype), TINY)
+    inside = op.Mul(op.Cast(op.Equal(r, y0), to=r.dtype), tiny(r))
     rise = op.Add(op.Sub(y, y0), inside)
-    return op.Div(rise, op.Add(op.Sub(x, r), TINY))
+    return op.Div(rise, op.Add(op.Sub(x, r), tiny(r)))
 
 
 def ratio(op: Builder, dy: ir.Value, d: ir.Value) -> ir.Value:

@@ -61,11 +61,6 @@ class Layouts:
         """Axis that moves with the batch, whether or not the model is separable."""
         return self._batch.get(value)
 
-    def whole(self) -> "Layouts":
-        """Return the same sizes with no value taken to have a batch axis."""
-        mixing = self.mixing or "a run in which one sample changed moved another sample's output"
-        return Layouts(self._known, self._batch, mixing)
-
 
 def batched_inputs(graph: ir.Graph) -> list[ir.Value]:
     """Inputs whose first axis counts samples: symbolic, or literally 1."""
@@ -78,16 +73,18 @@ def batched_inputs(graph: ir.Graph) -> list[ir.Value]:
     ]
 
 
-def analyse(graph: ir.Graph, sources: Iterable[ir.Value]) -> Layouts:
+def analyse(graph: ir.Graph, sources: Iterable[ir.Value], separable: bool = True) -> Layouts:
     """Find the batch axis of every value that depends on ``sources``.
 
     A literal batch of 1, and Reshapes that bake it in, are freed in place first where sizes allow.
+    ``separable``: False where a run has shown that samples mix, whatever the shapes say. Where
+    they do, sizes are those of one sample.
     """
     free_batch(graph)
     probes = [infer(graph, _sizes(graph, size)) for size in _PROBES]
     known = {v: _agreement(probes[0][v], probes[1][v]) for v in probes[0]}
     batch: dict[ir.Value, int] = {}
-    mixing = None
+    mixing = None if separable else "a run in which one sample changed moved another's output"
     varying = reachable(graph, sources)
     if not batched_inputs(graph):
         mixing = "no input has a batch axis"
@@ -101,6 +98,8 @@ def analyse(graph: ir.Graph, sources: Iterable[ir.Value]) -> Layouts:
             of = f'{producer.op_type} "{producer.name}"' if producer else f'input "{value.name}"'
             count = "no axis" if not moving else f"axes {moving}"
             mixing = f'{count} of "{value.name}" ({of}) moves one to one with the batch'
+    if mixing is not None:
+        known = infer(graph, _sizes(graph, 1))
     for value, found in known.items():
         if found.dtype is not None:
             value.dtype = found.dtype

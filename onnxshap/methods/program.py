@@ -88,10 +88,10 @@ class Draft:
         )
         if not self.sources:
             raise InputError("the model has no float input to explain; name one with inputs=")
-        layouts = analyse(graph, list(graph.inputs))
+        layouts = analyse(graph, list(graph.inputs), separable)
         self.output_batch = layouts.batch_axis(self.target)
         self.batched = bool(batched_inputs(graph))
-        self.layouts: Layouts = layouts if separable else layouts.whole()
+        self.layouts: Layouts = layouts
         # The runtime infers inner shapes better than a file declares them: a declared batch name
         # would tie explicands to references.
         for node in graph:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import onnxruntime as ort
 
-from onnxshap.errors import ExecutionError, ProviderError
+from onnxshap.errors import ExecutionError, OnnxShapError, ProviderError
 from onnxshap.runtime.providers import CUDA, choose
 
 T = TypeVar("T")
@@ -16,12 +16,43 @@ DeviceValue = Any
 """An `onnxruntime.OrtValue`; untyped because the package ships no types."""
 
 
-class Stopped(Exception):
+class Stopped(OnnxShapError):
     """A run was cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped before it was complete")
+
+
+class Stop:
+    """Asks the runs of one call to end: during a run, and between two; from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._options: Any = None
+        self._asked = False
+
+    def ask(self) -> None:
+        """End the run in progress at once, and start no other."""
+        with self._lock:
+            self._asked = True
+            if self._options is not None:
+                self._options.terminate = True
+
+    def watch(self, options: Any) -> None:
+        """Remember the run that begins; raises `Stopped` if there is to be none."""
+        with self._lock:
+            if self._asked:
+                raise Stopped
+            self._options = options
+
+    def release(self) -> None:
+        """Forget the run that ended."""
+        with self._lock:
+            self._options = None
 
 
 class Worker:
-    """Runs calls in one thread of its own, so that Ctrl-C and `stop` end them at once.
+    """Runs calls in one thread of its own, so that Ctrl-C and `Stop` end them at once.
 
     onnxruntime holds no lock that Python needs, but a run in the main thread hears of Ctrl-C only
     when it ends; here the main thread waits, hears it, and sets the run's terminate flag.
@@ -29,16 +60,13 @@ class Worker:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="onnxshap")
-        self._lock = threading.Lock()
-        self._options: Any = None
 
-    def run(self, call: Callable[[Any], T]) -> T:
+    def run(self, call: Callable[[Any], T], stop: Stop) -> T:
         """Call ``call(run_options)`` in the worker thread and wait for it."""
         options = ort.RunOptions()
         options.log_severity_level = 4  # its message comes back as the exception's
         options.only_execute_path_to_fetches = True
-        with self._lock:
-            self._options = options
+        stop.watch(options)
         future = self._pool.submit(call, options)
         try:
             return future.result()
@@ -50,29 +78,33 @@ class Worker:
                 raise Stopped from error
             raise
         finally:
-            with self._lock:
-                self._options = None
-
-    def stop(self) -> None:
-        """Stop the run in progress, if any; callable from any thread."""
-        with self._lock:
-            if self._options is not None:
-                self._options.terminate = True
+            stop.release()
 
 
 class Session:
-    """A compiled graph. ``count`` says how many were made, ``runs`` how often this one ran."""
+    """A compiled graph. ``count`` says how many were made, ``runs`` how often this one ran.
+
+    ``plain_kernels``: run on the CPU without its blocked layout, as constant folding does.
+    """
 
     count = 0
 
     def __init__(
-        self, model: bytes | str, providers: Sequence[str] | None, worker: Worker, what: str
+        self,
+        model: bytes | str,
+        providers: Sequence[str] | None,
+        worker: Worker,
+        what: str,
+        *,
+        plain_kernels: bool = False,
     ) -> None:
         asked = choose(providers)
         if CUDA in asked:
             ort.preload_dlls()
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        if plain_kernels:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         try:
             self._session = ort.InferenceSession(model, options, providers=_configured(asked))
         except Exception as error:  # onnxruntime raises a dozen classes without a common root
@@ -93,7 +125,10 @@ class Session:
         Session.count += 1
 
     def run(
-        self, feeds: Mapping[str, np.ndarray | DeviceValue], outputs: Iterable[str]
+        self,
+        feeds: Mapping[str, np.ndarray | DeviceValue],
+        outputs: Iterable[str],
+        stop: Stop | None = None,
     ) -> dict[str, DeviceValue]:
         """Run; values stay on the session's device. Feeds the graph does not have are ignored."""
         wanted = list(outputs)
@@ -103,7 +138,9 @@ class Session:
         for name in wanted:
             binding.bind_output(name, self.device)
         try:
-            self._worker.run(lambda options: self._session.run_with_iobinding(binding, options))
+            self._worker.run(
+                lambda options: self._session.run_with_iobinding(binding, options), stop or Stop()
+            )
         except (Stopped, KeyboardInterrupt):
             raise
         except Exception as error:

@@ -70,12 +70,12 @@ def _stretches(ctx: Context, terms: list[str]) -> bool:
     return any(1 in found and len(found) > 1 for found in sizes.values())
 
 
-@vjp("Gemm", form="flat", inputs=(0, 1), family="product")
+@vjp("Gemm", form="flat", family="product")
 def gemm(ctx: Context, g: ir.Value) -> Cotangents:
-    """Y = alpha A B + beta C;  dA = alpha g B',  dB = alpha A' g, transposed as the node says."""
+    """Y = alpha A B + beta C;  dA = alpha g B',  dB = alpha A' g,  dC = beta g."""
     op, alpha = ctx.op, float(ctx.attr("alpha", 1.0))
     ta, tb = ctx.attr("transA", 0), ctx.attr("transB", 0)
-    da = db = None
+    da = db = dc = None
     if ctx.needs(0):
         b = ctx.x(1)
         da = op.Gemm(b, g, alpha=alpha, transA=tb, transB=1) if ta else None
@@ -84,7 +84,14 @@ def gemm(ctx: Context, g: ir.Value) -> Cotangents:
         a = ctx.x(0)
         db = op.Gemm(g, a, alpha=alpha, transA=1, transB=ta) if tb else None
         db = db or op.Gemm(a, g, alpha=alpha, transA=1 - ta)
-    return [da, db]
+    if ctx.needs(2):
+        missing = 2 - len(ctx.dims(2))
+        stretched = [k + missing for k, size in enumerate(ctx.dims(2)) if size == 1]
+        dc = op.Mul(g, float(ctx.attr("beta", 1.0)))
+        if missing or stretched:
+            dc = op.ReduceSum(dc, [*range(missing), *stretched], keepdims=1)
+        dc = op.Squeeze(dc, list(range(missing))) if missing else dc
+    return [da, db, dc]
 
 
 @vjp("MatMul", form="paired", family="product")
@@ -131,15 +138,16 @@ def _transposed(ctx: Context, i: int, flat: bool) -> ir.Value:
 def _sum_broadcast(ctx: Context, value: ir.Value, i: int, flat: bool) -> ir.Value:
     """Sum over leading axes along which input ``i`` was broadcast."""
     own, output = ctx.layout(i), ctx.output_layout()
-    missing = len(output.dims) - len(own.dims)
-    if len(own.dims) < 2 or len(output.dims) < 2:
-        missing = max(0, missing)
+    vectors = sum(len(ctx.dims(k)) == 1 for k in (0, 1))  # each takes an axis from the output
+    leading = len(output.dims) - 2 + vectors
+    missing = leading - max(0, len(own.dims) - 2)
     axes = list(range(missing))
     for k, dim in enumerate(own.dims[:-2]):
         if dim == 1 and output.dims[k + missing] != 1 and k + missing != output.batch:
             axes.append(k + missing)
     if not axes:
         return value
-    places = [a - len(output.dims) if flat else ctx.lift.axis(a, output) for a in axes]
+    rank = leading + min(2, len(own.dims))
+    places = [a - rank if flat else ctx.lift.axis(a, output) for a in axes]
     value = ctx.op.ReduceSum(value, places, keepdims=1)
     return ctx.op.Squeeze(value, list(range(missing))) if missing else value

@@ -10,13 +10,14 @@ from weakref import WeakSet
 
 import numpy as np
 
+from onnxshap.assemble import concatenate
 from onnxshap.errors import CompletenessWarning, InputError
 from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.inputs import Data, Inputs
 from onnxshap.methods import Method, named
 from onnxshap.oneshot import BackgroundAs, one_shot, scan_chunk
-from onnxshap.refine import Background, Engine, Refinement, concatenate
+from onnxshap.refine import Background, Engine, Refinement
 from onnxshap.runtime.progress import Progress, ProgressCallback
 from onnxshap.runtime.session import Stop, Stopped
 from onnxshap.targets import TargetSpec

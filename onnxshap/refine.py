@@ -1,13 +1,21 @@
 """One call of an explainer: chunks of explicands and references, and running means over them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from onnxshap.assemble import (
+    Chunk,
+    concatenate,
+    map_arrays,
+    samples_first,
+    total,
+    weighted,
+    without_single_axes,
+)
 from onnxshap.compiled import Compiled, DeviceValues, References
-from onnxshap.explanation import Arrays, Explanation
+from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model
 from onnxshap.inputs import Inputs
 from onnxshap.methods import Method, build_program
@@ -154,6 +162,7 @@ class Refinement:
                 base.add(count, rows.mean(0), np.zeros(rows.shape[1:]))
             single.append(chunk.single)
             self.done += count
+            del references, chunk  # before the next ones are made, not after
             yield self._explanation(target, outputs, seeds, means, base, single, (start, stop))
 
     def _one_by_one(self, start: int, stop: int) -> Explanation:
@@ -174,7 +183,7 @@ class Refinement:
             max_memory=self._max_memory,
         )
         final, self.done = some.final(0, 1), some.done
-        return _map_arrays(final, lambda a: a[:0])
+        return map_arrays(final, lambda a: a[:0])
 
     # --- forward ---------------------------------------------------------------------------------
 
@@ -252,9 +261,9 @@ class Refinement:
         seeds: np.ndarray,
         plan: Plan,
         start: int,
-    ) -> "_Chunk":
+    ) -> "Chunk":
         """Run the backward pass of all explicands and targets against some references."""
-        chunk = _Chunk(self._per_reference, references is not None)
+        chunk = Chunk(self._per_reference, references is not None)
         for group in groups:
             values = group.values
             if values is None:
@@ -315,17 +324,17 @@ class Refinement:
     ) -> Explanation:
         start, stop = rows
         dtype = self._inputs.specs[self._inputs.floats[0]].dtype
-        attributions = {s: _samples_first(m.mean, dtype) for s, m in means.items()}
-        errors = {s: _samples_first(m.standard_error, dtype) for s, m in means.items()}
+        attributions = {s: samples_first(m.mean, dtype) for s, m in means.items()}
+        errors = {s: samples_first(m.standard_error, dtype) for s, m in means.items()}
         per_reference = None
         if self._per_reference and self._background is not None:
             joined = {s: np.concatenate([c[s] for c in single], axis=2) for s in means}
-            per_reference = {s: _samples_first(a, dtype) for s, a in joined.items()}
-        values = _weighted(seeds, outputs[None])
-        bases = None if base.mean is None else _weighted(seeds, base.mean[None, None])
+            per_reference = {s: samples_first(a, dtype) for s, a in joined.items()}
+        values = weighted(seeds, outputs[None])
+        bases = None if base.mean is None else weighted(seeds, base.mean[None, None])
         residual = None
         if self._engine.method.complete and self._program.closed and bases is not None:
-            residual = _total(attributions) - (values - bases)
+            residual = total(attributions) - (values - bases)
         partial = Explanation(
             attributions=attributions,
             outputs=values,
@@ -339,114 +348,4 @@ class Refinement:
             method=self._engine.method.name,
             complete=self.done == self.references,
         )
-        return _without_single_axes(partial, target.single)
-
-
-class _Chunk:
-    """Results of some references for all explicands and targets, assembled piece by piece."""
-
-    def __init__(self, per_reference: bool, has_references: bool) -> None:
-        self._per_reference = per_reference and has_references
-        self._has_references = has_references
-        self._arrays: dict[str, dict[str, np.ndarray]] = {}
-
-    def place(
-        self,
-        found: dict[str, dict[str, np.ndarray]],
-        targets: slice,
-        explicands: slice,
-        shape: tuple[int, ...],
-    ) -> None:
-        """Put the results [k, n, ...] of some targets and explicands in their place."""
-        for kind, arrays in found.items():
-            for source, array in arrays.items():
-                whole = self._arrays.setdefault(kind, {})
-                if source not in whole:
-                    whole[source] = np.empty((*shape, *array.shape[2:]), array.dtype)
-                whole[source][targets, explicands] = array
-
-    @property
-    def means(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and sum of squared deviations over the chunk's references, by source."""
-        if "mean" in self._arrays:
-            deviations = self._arrays["deviation"]
-            return {s: (mean, deviations[s]) for s, mean in self._arrays["mean"].items()}
-        own = self._arrays["contributions"]
-        if self._has_references:  # one pair at a time: the axis of references has size 1
-            own = {s: a[:, :, 0] for s, a in own.items()}
-        return {s: (a, np.zeros_like(a)) for s, a in own.items()}
-
-    @property
-    def single(self) -> dict[str, np.ndarray]:
-        """Contributions of every reference [K, N, M, *x], where they were asked for."""
-        return self._arrays["contributions"] if self._per_reference else {}
-
-
-def _samples_first(array: np.ndarray | None, dtype: np.dtype) -> Any:
-    """[K, N, ...] -> [N, K, ...] in the model's dtype."""
-    return None if array is None else np.ascontiguousarray(array.swapaxes(0, 1), dtype)
-
-
-def _weighted(seeds: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Sum over one sample's output, weighted by the targets: float64 [N, K]."""
-    product = seeds * outputs.astype(np.float64)
-    total: np.ndarray = product.reshape(*seeds.shape[:2], -1).sum(-1).T
-    return total
-
-
-def _total(attributions: dict[str, np.ndarray]) -> np.ndarray:
-    parts = [a.sum(tuple(range(2, a.ndim)), dtype=np.float64) for a in attributions.values()]
-    return np.asarray(sum(parts))
-
-
-def _without_single_axes(explanation: Explanation, single_target: bool) -> Explanation:
-    """Drop the target axis of a single target, and the dict around a single explained value."""
-    changes: dict[str, Any] = {}
-    for name in ("attributions", "standard_error", "per_reference", "data"):
-        arrays = getattr(explanation, name)
-        if arrays is None:
-            continue
-        if single_target and name != "data":
-            arrays = {s: a[:, 0] for s, a in arrays.items()}
-        changes[name] = next(iter(arrays.values())) if len(arrays) == 1 else arrays
-    if single_target:
-        for name in ("outputs", "base_values", "residual"):
-            array = getattr(explanation, name)
-            changes[name] = None if array is None else array[:, 0]
-        targets = explanation.targets
-        per_sample = (
-            targets.shape[:1] == explanation.outputs.shape[:1] and targets.dtype.kind == "i"
-        )
-        changes["targets"] = targets[:, 0] if per_sample and targets.ndim > 1 else targets
-    return replace(explanation, **changes)
-
-
-def concatenate(parts: list[Explanation]) -> Explanation:
-    """Join explanations of consecutive explicands."""
-    if len(parts) == 1:
-        return parts[0]
-    changes: dict[str, Any] = {}
-    for f in fields(Explanation):
-        values = [getattr(p, f.name) for p in parts]
-        if isinstance(values[0], dict):
-            names = values[0]
-            changes[f.name] = {n: np.concatenate([v[n] for v in values]) for n in names}
-        elif isinstance(values[0], np.ndarray) and not (f.name == "targets" and _shared(values)):
-            changes[f.name] = np.concatenate(values)
-    return replace(parts[0], **changes)
-
-
-def _shared(targets: list[np.ndarray]) -> bool:
-    """Whether targets are weights, the same for every explicand."""
-    return targets[0].dtype.kind == "f"
-
-
-def _map_arrays(explanation: Explanation, change: Any) -> Explanation:
-    changes: dict[str, Any] = {}
-    for f in fields(Explanation):
-        value: Arrays | Any = getattr(explanation, f.name)
-        if isinstance(value, dict):
-            changes[f.name] = {n: change(a) for n, a in value.items()}
-        elif isinstance(value, np.ndarray):
-            changes[f.name] = change(value)
-    return replace(explanation, **changes)
+        return without_single_axes(partial, target.single)

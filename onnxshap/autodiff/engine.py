@@ -18,7 +18,7 @@ from onnxshap.graph.batch import Layout, Layouts
 from onnxshap.graph.dependence import ancestors, reachable
 
 # Linear in all their float inputs together: what one contributes does not depend on the others.
-_ADDITIVE = frozenset(("Add", "Concat", "Mean", "ScatterElements", "Sub", "Sum", "Where"))
+_ADDITIVE = frozenset(("Add", "Concat", "Mean", "ScatterElements", "Sub", "Sum"))
 
 
 @dataclass

@@ -44,16 +44,17 @@ def relu_secant(op: Builder, x: ir.Value, r: ir.Value, leak: float = 0.0) -> ir.
         positive = op.Relu(v)
         return op.Add(positive, op.Mul(op.Relu(op.Neg(v)), leak)) if leak else positive
 
-    total = op.Add(op.Abs(x), op.Add(op.Abs(r), tiny(r)))
+    total = op.Add(op.Add(op.Abs(x), tiny(x)), op.Abs(r))
     return op.Div(op.Add(part(x), part(r)), total)
 
 
 def clip_secant(op: Builder, x: ir.Value, r: ir.Value, y: ir.Value, y0: ir.Value) -> ir.Value:
-    """Secant of a clip; its derivative at r where d = 0.
+    """Secant of a clip; its derivative at x where d = 0.
 
-    Inside the bounds y is x to the bit, so y - y0 over x - r is exact there.
+    Inside the bounds y is x to the bit, so y - y0 over x - r is exact there. What can be done on
+    x alone is: explicands are few beside references.
     """
-    inside = op.Mul(op.Cast(op.Equal(r, y0), to=r.dtype), tiny(r))
+    inside = op.Mul(op.Cast(op.Equal(x, y), to=x.dtype), tiny(x))
     rise = op.Add(op.Sub(y, y0), inside)
     return op.Div(rise, op.Add(op.Sub(x, r), tiny(r)))
 

@@ -47,8 +47,19 @@ def normalise(proto: onnx.ModelProto, folder: Path | None = None) -> ir.Model:
     name_nodes(model.graph)
     fold_shape_arithmetic(model.graph)
     RemoveUnusedNodesPass()(model)
+    _clear_values(model.graph)
+    model.doc_string = None
+    for key in [k for k in model.metadata_props if k.startswith("pkg.")]:
+        del model.metadata_props[key]
     model.ir_version = min(max(model.ir_version, 8), NEWEST_IR)
     return model
+
+
+def _clear_values(graph: ir.Graph) -> None:
+    """Drop notes on values, which the pass for models and nodes leaves."""
+    for value in (*graph.inputs, *graph.outputs, *(o for n in graph for o in n.outputs)):
+        value.doc_string = None
+        value.metadata_props.clear()
 
 
 def _convert_opset(proto: onnx.ModelProto) -> onnx.ModelProto:

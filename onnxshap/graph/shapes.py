@@ -34,7 +34,7 @@ def infer(graph: ir.Graph, sizes: Mapping[str, int]) -> dict[ir.Value, Known]:
     for node in graph:
         for output, found in zip(node.outputs, _infer_node(node, known, graph), strict=True):
             # For operators ONNX does not know, what the file declares is all there is.
-            known[output] = found if found.dtype is not None else _declared(output, sizes)
+            known[output] = found if found.dims is not None else _declared(output, sizes)
     return known
 
 

@@ -69,9 +69,9 @@ def cnn(
 ) -> ModelProto:
     """Conv-Relu-overlapping MaxPool-Conv-Relu-AveragePool-Gemm, [N, 3, 12, 12] -> [N, 5]."""
     held = weights(1, dtype, w0=(6, 3, 3, 3), w1=(6, 6, 3, 3), w2=(5, 6 * 9))
-    b = ["b0"] if bias else []
+    b, c = (["b0"], ["b2"]) if bias else ([], [])
     if bias:
-        held |= weights(2, dtype, b0=(6,))
+        held |= weights(2, dtype, b0=(6,), b2=(5,))
     nodes = [
         node("Conv", ["image", "w0", *b], ["c0"], "conv0", pads=[1] * 4),
         node("Relu", ["c0"], ["r0"], "relu0"),
@@ -80,7 +80,7 @@ def cnn(
         node("Relu", ["c1"], ["r1"], "relu1"),
         node("AveragePool", ["r1"], ["p1"], "pool1", kernel_shape=[2, 2], strides=[2, 2]),
         node("Flatten", ["p1"], ["f"], "flatten"),
-        node("Gemm", ["f", "w2"], ["logits"], "fc", transB=1),
+        node("Gemm", ["f", "w2", *c], ["logits"], "fc", transB=1),
     ]
     if softmax:
         nodes.append(node("Softmax", ["logits"], ["prob"], "softmax", axis=1))
@@ -337,12 +337,10 @@ def not_finite() -> ModelProto:
 
 
 def deep(layers: int, width: int) -> ModelProto:
-    """Many wide matrices with Relu between: slow enough to be stopped."""
-    rng = np.random.default_rng(16)
-    held, nodes = {}, []
+    """One wide matrix and a Relu many times over: slow enough to be stopped."""
+    held, nodes = weights(16, w=(width, width)), []
     for i in range(layers):
-        held[f"w{i}"] = (rng.normal(size=(width, width)) * np.sqrt(2 / width)).astype(np.float32)
-        nodes.append(node("MatMul", [f"v{i}", f"w{i}"], [f"h{i}"], f"matmul{i}"))
+        nodes.append(node("MatMul", [f"v{i}", "w"], [f"h{i}"], f"matmul{i}"))
         nodes.append(node("Relu", [f"h{i}"], [f"v{i + 1}"], f"relu{i}"))
     ends = {"v0": (np.float32, ["N", width])}, {f"v{layers}": (np.float32, ["N", width])}
     return graph(nodes, *ends, held)

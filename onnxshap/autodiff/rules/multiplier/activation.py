@@ -14,7 +14,7 @@ from onnxshap.autodiff.secants import clip_secant, exp_secant, relu_secant, smoo
 
 @multiplier("Clip", inputs=(0,))
 def clip(ctx: Context, m: ir.Value) -> Cotangents:
-    """m (y - y0) / (x - r);  m [r inside] where x = r."""
+    """m (y - y0) / (x - r);  m [x inside] where x = r."""
     return [ctx.op.Mul(m, clip_secant(ctx.op, ctx.x(), ctx.r(), ctx.y(), ctx.y_ref()))]
 
 

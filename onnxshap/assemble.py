@@ -1,0 +1,121 @@
+"""Put the results of chunks together into explanations."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from onnxshap.explanation import Arrays, Explanation
+
+
+class Chunk:
+    """Results of some references for all explicands and targets, assembled piece by piece."""
+
+    def __init__(self, per_reference: bool, has_references: bool) -> None:
+        self._per_reference = per_reference and has_references
+        self._has_references = has_references
+        self._arrays: dict[str, dict[str, np.ndarray]] = {}
+
+    def place(
+        self,
+        found: dict[str, dict[str, np.ndarray]],
+        targets: slice,
+        explicands: slice,
+        shape: tuple[int, ...],
+    ) -> None:
+        """Put the results [k, n, ...] of some targets and explicands in their place."""
+        for kind, arrays in found.items():
+            for source, array in arrays.items():
+                whole = self._arrays.setdefault(kind, {})
+                if source not in whole:
+                    whole[source] = np.empty((*shape, *array.shape[2:]), array.dtype)
+                whole[source][targets, explicands] = array
+
+    @property
+    def means(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean and sum of squared deviations over the chunk's references, by source."""
+        if "mean" in self._arrays:
+            deviations = self._arrays["deviation"]
+            return {s: (mean, deviations[s]) for s, mean in self._arrays["mean"].items()}
+        own = self._arrays["contributions"]
+        if self._has_references:  # one pair at a time: the axis of references has size 1
+            own = {s: a[:, :, 0] for s, a in own.items()}
+        return {s: (a, np.zeros_like(a)) for s, a in own.items()}
+
+    @property
+    def single(self) -> dict[str, np.ndarray]:
+        """Contributions of every reference [K, N, M, *x], where they were asked for."""
+        return self._arrays["contributions"] if self._per_reference else {}
+
+
+def samples_first(array: np.ndarray | None, dtype: np.dtype) -> Any:
+    """[K, N, ...] -> [N, K, ...] in the model's dtype."""
+    return None if array is None else np.ascontiguousarray(array.swapaxes(0, 1), dtype)
+
+
+def weighted(seeds: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Sum over one sample's output, weighted by the targets: float64 [N, K]."""
+    product = seeds * outputs.astype(np.float64)
+    summed: np.ndarray = product.reshape(*seeds.shape[:2], -1).sum(-1).T
+    return summed
+
+
+def total(attributions: dict[str, np.ndarray]) -> np.ndarray:
+    """Sum over all features of all inputs: [N, K, *x] by source -> float64 [N, K]."""
+    parts = [a.sum(tuple(range(2, a.ndim)), dtype=np.float64) for a in attributions.values()]
+    return np.asarray(sum(parts))
+
+
+def without_single_axes(explanation: Explanation, single_target: bool) -> Explanation:
+    """Drop the target axis of a single target, and the dict around a single explained value."""
+    changes: dict[str, Any] = {}
+    for name in ("attributions", "standard_error", "per_reference", "data"):
+        arrays = getattr(explanation, name)
+        if arrays is None:
+            continue
+        if single_target and name != "data":
+            arrays = {s: a[:, 0] for s, a in arrays.items()}
+        changes[name] = next(iter(arrays.values())) if len(arrays) == 1 else arrays
+    if single_target:
+        for name in ("outputs", "base_values", "residual"):
+            array = getattr(explanation, name)
+            changes[name] = None if array is None else array[:, 0]
+        targets = explanation.targets
+        per_sample = (
+            targets.shape[:1] == explanation.outputs.shape[:1] and targets.dtype.kind == "i"
+        )
+        changes["targets"] = targets[:, 0] if per_sample and targets.ndim > 1 else targets
+    return replace(explanation, **changes)
+
+
+def concatenate(parts: list[Explanation]) -> Explanation:
+    """Join explanations of consecutive explicands."""
+    if len(parts) == 1:
+        return parts[0]
+    changes: dict[str, Any] = {}
+    for f in fields(Explanation):
+        values = [getattr(p, f.name) for p in parts]
+        if isinstance(values[0], dict):
+            names = values[0]
+            changes[f.name] = {n: np.concatenate([v[n] for v in values]) for n in names}
+        elif isinstance(values[0], np.ndarray) and not (f.name == "targets" and _shared(values)):
+            changes[f.name] = np.concatenate(values)
+    return replace(parts[0], **changes)
+
+
+def _shared(targets: list[np.ndarray]) -> bool:
+    """Whether targets are weights, the same for every explicand."""
+    return targets[0].dtype.kind == "f"
+
+
+def map_arrays(explanation: Explanation, change: Callable[[np.ndarray], np.ndarray]) -> Explanation:
+    """Return the explanation with every array changed the same way."""
+    changes: dict[str, Any] = {}
+    for f in fields(Explanation):
+        value: Arrays | Any = getattr(explanation, f.name)
+        if isinstance(value, dict):
+            changes[f.name] = {n: change(a) for n, a in value.items()}
+        elif isinstance(value, np.ndarray):
+            changes[f.name] = change(value)
+    return replace(explanation, **changes)

@@ -1,0 +1,135 @@
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from onnxshap import UnknownShapeError
+from onnxshap.graph.batch import Layouts, analyse, batched_inputs
+from onnxshap.graph.model import load
+from tests.helpers import models
+from tests.helpers.models import node
+
+
+def analysed(model: onnx.ModelProto) -> tuple[dict[str, ir.Value], Layouts]:
+    graph = load(model).normalised.clone().graph
+    layouts = analyse(graph, list(graph.inputs))
+    values = [*graph.inputs, *(o for n in graph for o in n.outputs)]
+    return {str(v.name): v for v in values}, layouts
+
+
+def reshaped(shape: list[int], batch: str | int = "N") -> onnx.ModelProto:
+    """[batch, 6, 2] through a Reshape to a constant ``shape``."""
+    ends = (
+        {"x": (np.float32, [batch, 6, 2])},
+        {"y": (np.float32, [f"d{k}" for k in range(len(shape))])},
+    )
+    nodes = [
+        node("Relu", ["x"], ["r"], "relu"),
+        node("Reshape", ["r", "shape"], ["y"], "reshape"),
+    ]
+    return models.graph(nodes, *ends, {"shape": np.array(shape, np.int64)})
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (models.cnn, {"image": 0, "c0": 0, "p1": 0, "f": 0, "logits": 0}),
+        (lambda: models.cnn(batch=1), {"image": 0, "f": 0, "logits": 0}),
+        (models.batch_inside, {"x": 0, "turned": 1, "weighted": 1, "pooled": 0, "y": 0}),
+        (models.attention, {"x": 0, "kt": 0, "scores": 0, "pooled": 0}),
+        (models.side_input, {"ids": 0, "rows": 0, "mask": 0, "kept": 0, "y": 0}),
+        (models.one_number, {"score": 0}),
+    ],
+)
+def test_the_batch_axis_of_every_value(
+    build: Callable[[], onnx.ModelProto], expected: dict[str, int]
+) -> None:
+    values, layouts = analysed(build())
+    assert layouts.separable
+    assert {name: layouts.batch_axis(values[name]) for name in expected} == expected
+    for name, axis in expected.items():
+        assert layouts[values[name]].batch == axis
+        assert layouts[values[name]].dims[axis] is None
+
+
+def test_weights_have_no_batch_axis() -> None:
+    graph = load(models.cnn()).normalised.clone().graph
+    layouts = analyse(graph, list(graph.inputs))
+    weight = graph.initializers["w0"]
+    assert layouts.batch_axis(weight) is None
+    assert layouts[weight].dims == (6, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (models.mixing("mean"), 'no axis of "centre" (ReduceMean "mix") moves one to one'),
+        (models.no_batch(), "no input has a batch axis"),
+        (reshaped([-1, 3]), 'no axis of "y"|axes [0] of "y" (Reshape "reshape") moves one to one'),
+    ],
+)
+def test_models_that_are_not_separable_say_why(model: onnx.ModelProto, reason: str) -> None:
+    values, layouts = analysed(model)
+    assert not layouts.separable
+    assert layouts.mixing is not None
+    assert any(part in layouts.mixing for part in reason.split("|"))
+    assert all(layouts[v].batch is None for v in values.values())
+
+
+@pytest.mark.parametrize("by", ["softmax", "cumsum"])
+def test_shapes_alone_cannot_show_mixing_along_the_batch(by: str) -> None:
+    """The explainer confirms by a run; see test_explainer."""
+    assert analysed(models.mixing(by))[1].separable
+
+
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [
+        ([1, 12], (None, 12)),
+        ([1, -1], (None, 12)),
+        ([1, 3, 4], (None, 3, 4)),
+        ([1, 2, -1], (None, 2, 6)),
+    ],
+)
+def test_reshapes_that_bake_a_batch_of_1_in_are_freed(
+    shape: list[int], dims: tuple[int | None, ...]
+) -> None:
+    values, layouts = analysed(reshaped(shape, batch=1))
+    assert layouts.separable
+    assert layouts[values["y"]].dims == dims
+    assert layouts[values["y"]].batch == 0
+
+
+def test_inputs_whose_first_axis_counts_samples() -> None:
+    def names(model: onnx.ModelProto) -> list[str | None]:
+        return [v.name for v in batched_inputs(load(model).normalised.graph)]
+
+    assert names(models.cnn(batch=1)) == ["image"]
+    assert names(models.two_inputs()) == ["a", "b"]
+    assert names(models.no_batch()) == []
+    assert names(models.cnn(batch=4)) == []
+
+
+def test_analysis_leaves_the_models_own_graph_alone() -> None:
+    model = load(models.cnn(batch=1))
+    analysed(model.proto)
+    shape = model.normalised.graph.inputs[0].shape
+    assert shape is not None
+    assert list(shape) == [1, 3, 12, 12]
+
+
+def test_unknown_ranks_name_value_and_producer() -> None:
+    mystery = models.graph(
+        [node("Mystery", ["x"], ["t"], "the odd", domain="com.acme"), node("Relu", ["t"], ["y"])],
+        {"x": (np.float32, ["N", 4])},
+        {"y": (np.float32, ["N", 4])},
+        {},
+        domains=["com.acme"],
+    )
+    values, layouts = analysed(mystery)
+    with pytest.raises(
+        UnknownShapeError, match=r'of "t" \(output of Mystery "the odd"\) cannot be'
+    ):
+        layouts[values["t"]]

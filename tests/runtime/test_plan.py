@@ -1,0 +1,50 @@
+from itertools import product
+
+from onnxshap.runtime.plan import DEFAULT_MEMORY, Plan
+
+MIB = 2**20
+LITE0 = {"pair_bytes": 14 * MIB, "cut_bytes": 24 * MIB, "result_bytes": MIB}
+
+
+EVERY = product(
+    [None, 1, MIB, 2**30, 2**36], [1, 10, 5000], [1, 7, 10_000], [1, 5, 1000], [0, 100, MIB, 2**33]
+)
+
+
+def test_every_plan_keeps_its_promises() -> None:
+    for memory, explicands, references, targets, pair_bytes in EVERY:
+        plan = Plan.of(
+            explicands=explicands,
+            references=references,
+            targets=targets,
+            pair_bytes=pair_bytes,
+            cut_bytes=24 * MIB,
+            result_bytes=1000,
+            max_memory=memory,
+        )
+        assert 1 <= plan.explicands <= explicands
+        assert 1 <= plan.references <= references
+        assert 1 <= plan.targets <= targets
+        assert plan.accumulated >= plan.explicands
+        budget = memory or DEFAULT_MEMORY
+        work = plan.explicands * plan.references * plan.targets * pair_bytes
+        assert work <= max(budget / 12, pair_bytes)
+        assert plan.cached_references * 24 * MIB <= budget / 2
+
+
+def test_chunks_of_references_do_not_depend_on_the_number_of_explicands() -> None:
+    """Otherwise what is kept of them would be thrown away between calls."""
+    plans = [
+        Plan.of(explicands=n, references=100, targets=1, max_memory=None, **LITE0)
+        for n in (1, 3, 500)
+    ]
+    assert len({p.references for p in plans}) == 1
+
+
+def test_more_memory_is_used() -> None:
+    small, large = (
+        Plan.of(explicands=1, references=100, targets=1, max_memory=m, **LITE0)
+        for m in (2**30, 2**33)
+    )
+    assert large.references > small.references
+    assert large.cached_references > small.cached_references

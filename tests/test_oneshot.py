@@ -1,0 +1,410 @@
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxshap import Explainer, Explanation, InputError
+from onnxshap.graph.normalize import NEWEST_IR, OPSETS
+from tests.helpers import models
+from tests.helpers.models import Arrays
+
+ROOT = Path(__file__).parents[1]
+NAMES = ["attribution", "base_value", "residual", "standard_error", "target"]
+MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
+    name: models.SUPPORTED[name]
+    for name in (
+        "cnn",
+        "cnn of batch 1",
+        "cnn with softmax",
+        "homogeneous",
+        "squeeze_excite",
+        "densenet",
+        "mlp",
+        "one_number",
+        "attention",
+        "batch_inside",
+        "two_inputs",
+    )
+} | {"cnn of opset 11": lambda: models.cnn(opset=11)}
+
+# Runs a file where nothing of ours can be imported, as its receiver will.
+ALONE = """
+import sys
+sys.modules["onnxshap"] = None
+try:
+    import onnxshap
+except ImportError:
+    pass
+else:
+    raise SystemExit("onnxshap can be imported: this proves nothing")
+import numpy as np, onnxruntime as ort
+session = ort.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+feeds = dict(np.load(sys.argv[2]))
+names = [o.name for o in session.get_outputs()]
+found = dict(zip(names, session.run(None, feeds)))
+np.savez(sys.argv[3], **{k.replace("/", "|"): v for k, v in found.items()})
+assert not [m for m in sys.modules if m.startswith("onnxshap.")]
+"""
+
+
+def exported(explainer: Explainer, folder: Path, background: str = "embed") -> Path:
+    (path,) = explainer.export(folder / f"{background}.onnx", background=background)  # type: ignore[arg-type]
+    onnx.checker.check_model(path, full_check=True)
+    return path
+
+
+def same(found: Arrays, explained: Explanation) -> None:
+    """Compare what a file gave with an explanation, to 1e-5 of the largest attribution."""
+    single = not isinstance(explained.attributions, dict)
+    arrays = {"": explained.attributions} if single else explained.attributions
+    largest = max(np.abs(a).max() for a in arrays.values())
+
+    def equal(actual: np.ndarray, expected: np.ndarray, scale: float) -> None:
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * scale)
+
+    outputs = max(largest, np.abs(explained.outputs).max())
+    for source, array in arrays.items():
+        name = next(n for n in found if n.endswith("/attribution") and n.startswith(source))
+        equal(found[name], array, largest)
+        if explained.standard_error is not None:
+            error = explained.standard_error if single else explained.standard_error[source]
+            equal(found["standard_error" if single else f"{source}/standard_error"], error, largest)
+    if explained.base_values is not None:
+        equal(found["base_value"], explained.base_values, outputs)
+    if explained.residual is not None:
+        equal(found["residual"], explained.residual, max(outputs, largest * 10))
+    if explained.targets.dtype.kind == "i":
+        np.testing.assert_array_equal(found["target"], explained.targets)
+
+
+@pytest.fixture(scope="module")
+def cnn() -> onnx.ModelProto:
+    return models.cnn()
+
+
+@pytest.fixture(scope="module")
+def x(cnn: onnx.ModelProto) -> np.ndarray:
+    return models.samples(cnn, 3)["image"]
+
+
+@pytest.fixture(scope="module")
+def background(cnn: onnx.ModelProto) -> np.ndarray:
+    return models.samples(cnn, 4, seed=1)["image"]
+
+
+# The file alone -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_file_gives_the_explainers_arrays(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    x, references = models.samples(model, 3), models.samples(model, 4, seed=1)
+    explainer = Explainer(model, references, target="top1")
+    path = exported(explainer, tmp_path)
+    proto = onnx.load(path)
+    assert {n.domain for n in proto.graph.node} <= {"", "ai.onnx"}
+    assert [o.domain for o in proto.opset_import] == [""]
+    assert proto.opset_import[0].version <= OPSETS[-1] == 26
+    assert proto.ir_version <= NEWEST_IR == 13
+    assert [i.name for i in proto.graph.input] == [i.name for i in model.graph.input]
+    own = [o.name for o in model.graph.output]
+    assert [o.name for o in proto.graph.output][: len(own)] == own
+    same(models.run(str(path), x), explainer(x))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_models_own_outputs_do_not_change(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    x, references = models.samples(model, 1), models.samples(model, 2, seed=1)
+    path = str(exported(Explainer(model, references), tmp_path))
+    for optimised in (False, True):
+        plain, whole = models.run(model, x, optimised), models.run(path, x, optimised)
+        for output, expected in plain.items():
+            if optimised:
+                np.testing.assert_allclose(whole[output], expected, rtol=1e-5, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(whole[output], expected)
+
+
+@pytest.mark.parametrize("name", ["cnn", "two_inputs"])
+def test_file_needs_nothing_but_a_runtime(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    x = models.samples(model, 2)
+    explainer = Explainer(model, models.samples(model, 3, seed=1), target="top1")
+    path = exported(explainer, tmp_path)
+    np.savez(tmp_path / "x.npz", **x)
+    command = [sys.executable, "-c", ALONE, str(path), "x.npz", "found.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "found.npz") as archive:
+        found = {k.replace("|", "/"): archive[k] for k in archive.files}
+    same(found, explainer(x))
+
+
+@pytest.mark.parametrize("target", ["top1", "top3", 2, -1, (2,), [3, 0], [(1,), (4,)]])
+def test_targets(
+    target: object, cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    explainer = Explainer(cnn, background, target=target)
+    found = models.run(str(exported(explainer, tmp_path)), {"image": x})
+    assert set(found) == {"logits", "image/attribution", *NAMES[1:]}
+    same(found, explainer(x))
+    wide = isinstance(target, list) or target == "top3"
+    assert found["image/attribution"].ndim == 4 + wide
+    assert found["target"].dtype == np.int64
+
+
+def test_weights_as_target(
+    cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    weights = np.array([0.5, -1, 0, 0, 2])
+    explainer = Explainer(cnn, background, target=weights)
+    found = models.run(str(exported(explainer, tmp_path)), {"image": x})
+    assert "target" not in found
+    same(found, explainer(x))
+
+
+def test_dense_output(tmp_path: Path) -> None:
+    model = models.dense()
+    x, references = models.samples(model, 2), models.samples(model, 3, seed=1)
+    for target in ([(2, 1, 4), (0, 0, 0)], (1, 5, 5), np.full((4, 6, 6), 0.1)):
+        explainer = Explainer(model, references, target=target)
+        same(models.run(str(exported(explainer, tmp_path)), x), explainer(x))
+
+
+@pytest.mark.parametrize("name", ["cnn", "cnn of batch 1", "attention", "batch_inside"])
+def test_one_file_takes_batches_of_any_size(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    explainer = Explainer(model, models.samples(model, 3, seed=1), target="top2")
+    path = exported(explainer, tmp_path)
+    for size in (1, 2, 7):
+        x = models.samples(model, size, seed=size)
+        found = models.run(str(path), x)
+        assert len(found["base_value"]) == size
+        same(found, explainer(x))
+
+
+@pytest.mark.parametrize("name", ["cnn", "two_inputs"])
+def test_references_as_an_input_equal_embedded_ones(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    x, references = models.samples(model, 2), models.samples(model, 4, seed=1)
+    explainer = Explainer(model, references, target="top1")
+    path = exported(explainer, tmp_path, "input")
+    extra = {f"{k}/reference": a for k, a in references.items()}
+    own = [i.name for i in model.graph.input]
+    assert [i.name for i in onnx.load(path).graph.input] == [*own, *extra]
+    same(models.run(str(path), x | extra), explainer(x))
+    fewer = {k: a[:2] for k, a in references.items()}
+    extra = {f"{k}/reference": a for k, a in fewer.items()}
+    same(models.run(str(path), x | extra), explainer.with_background(fewer)(x))
+
+
+def test_one_embedded_reference_has_no_standard_error(
+    cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    explainer = Explainer(cnn, background[:1], target=2)
+    found = models.run(str(exported(explainer, tmp_path)), {"image": x})
+    assert "standard_error" not in found
+    same(found, explainer(x))
+
+
+def test_references_too_many_to_fold_run_in_chunks(
+    cnn: onnx.ModelProto, x: np.ndarray, tmp_path: Path
+) -> None:
+    many = models.samples(cnn, 12, seed=1)["image"]
+    explainer = Explainer(cnn, many, target="top2", max_memory=2**18)
+    path = exported(explainer, tmp_path)
+    notes = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert re.fullmatch(r"scanned, \d+ references at a time", notes["onnxshap.reference_side"])
+    same(models.run(str(path), {"image": x}), explainer(x))
+
+
+@pytest.mark.parametrize("method", ["gradient", "input_x_gradient"])
+@pytest.mark.parametrize("target", ["top1", [0, 3]])
+def test_methods_without_references(
+    method: str, target: object, cnn: onnx.ModelProto, x: np.ndarray, tmp_path: Path
+) -> None:
+    explainer = Explainer(cnn, None, method=method, target=target)
+    found = models.run(str(exported(explainer, tmp_path)), {"image": x})
+    assert set(found) == {"logits", "image/attribution", "target"}
+    same(found, explainer(x))
+
+
+def test_an_inner_value_and_another_output(
+    x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    model = models.cnn(softmax=True)
+    explainer = Explainer(model, background, output="logits", inputs="p0", target=1)
+    found = models.run(str(exported(explainer, tmp_path)), {"image": x})
+    assert {"prob", "p0/attribution"} <= set(found)
+    same(found, explainer(x))
+
+
+# What is written in it ----------------------------------------------------------------------------
+
+
+def test_every_node_says_what_it_is_for(
+    cnn: onnx.ModelProto, background: np.ndarray, tmp_path: Path
+) -> None:
+    proto = onnx.load(exported(Explainer(cnn, background), tmp_path))
+    notes = {n.name: {p.key: p.value for p in n.metadata_props} for n in proto.graph.node}
+    assert len(notes) == len(proto.graph.node), "names of nodes are unique"
+    sides = {name: note.get("onnxshap.side") for name, note in notes.items()}
+    assert set(sides.values()) == {"forward", "reference", "seed", "backward"}
+    assert {n for n, s in sides.items() if s == "forward"} == {n.name for n in cnn.graph.node}
+    assert {n for n, s in sides.items() if s == "reference"} <= {
+        f"reference/{n.name}" for n in cnn.graph.node
+    }
+    rules = {}
+    for name, note in notes.items():
+        if name.startswith("multiplier/") and "onnxshap.of" in note:
+            rules[note["onnxshap.of"]] = note["onnxshap.rule"]
+            assert name.startswith(f"multiplier/{note['onnxshap.of']}/")
+    assert rules == {
+        "conv0": "exact-linear",
+        "relu0": "rescale",
+        "pool0": "max",
+        "conv1": "exact-linear",
+        "relu1": "rescale",
+        "pool1": "exact-linear",
+        "flatten": "exact-linear",
+        "fc": "exact-linear",
+    }
+
+
+def test_metadata_names_what_went_in_and_nothing_of_the_machine(
+    cnn: onnx.ModelProto, background: np.ndarray, tmp_path: Path
+) -> None:
+    def notes(model: onnx.ModelProto, references: np.ndarray) -> dict[str, str]:
+        path = exported(Explainer(model, references), tmp_path)
+        assert str(tmp_path).encode() not in path.read_bytes()
+        return {p.key: p.value for p in onnx.load(path).metadata_props}
+
+    first = notes(cnn, background)
+    assert first["onnxshap.method"] == "deepshap"
+    assert first["onnxshap.target"] == "top1"
+    for key in ("onnxshap.model", "onnxshap.rules", "onnxshap.references"):
+        assert re.fullmatch("[0-9a-f]{64}", first[key])
+    assert not any(re.search(r"\d{4}-\d\d-\d\d|\d\d:\d\d", v) for v in first.values())
+    other = notes(cnn, background[:3])
+    assert {k for k in first if first[k] != other[k]} == {"onnxshap.references"}
+    biasless = notes(models.cnn(bias=False), background)
+    assert {k for k in first if first[k] != biasless[k]} == {"onnxshap.model"}
+
+
+BUILD = """
+import hashlib, sys, tempfile
+from pathlib import Path
+from onnxshap import Explainer
+from tests.helpers import models
+for name in ("cnn", "two_inputs", "attention", "squeeze_excite"):
+    model = models.SUPPORTED[name]()
+    explainer = Explainer(model, models.samples(model, 3, seed=1), target="top2")
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = explainer.export(Path(folder) / "e.onnx")
+        print(name, hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+def test_two_processes_write_the_same_bytes() -> None:
+    printed = []
+    for seed in ("1", "2"):
+        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", BUILD],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.append(done.stdout)
+    assert printed[0] == printed[1]
+    assert len(printed[0].splitlines()) == 4
+
+
+def test_exporting_twice_writes_the_same_bytes(
+    cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    explainer = Explainer(cnn, background)
+    hashes = []
+    for _ in range(2):
+        hashes.append(hashlib.sha256(exported(explainer, tmp_path).read_bytes()).hexdigest())
+        explainer(x)
+    assert hashes[0] == hashes[1]
+
+
+def test_bundled_classifier_grows_by_little_more_than_its_references(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not models.LITE0.exists():
+        pytest.skip(f"{models.LITE0.name} is not in notebooks/assets")
+    references = np.random.default_rng(0).random((4, 3, 224, 224)).astype(np.float32)
+    (path,) = Explainer(models.LITE0, references).export(tmp_path / "e.onnx")
+    nodes = len(onnx.load(path).graph.node)
+    size, parts = path.stat().st_size, models.LITE0.stat().st_size + references.nbytes
+    with capsys.disabled():
+        print(
+            f"\n  Lite0 and 4 references: {size} bytes, {size / parts:.4f} of both, {nodes} nodes"
+        )
+    assert size <= 1.05 * parts + 512 * nodes
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["softmax", "cumsum", "mean"])
+def test_models_that_mix_samples_are_refused(name: str, tmp_path: Path) -> None:
+    model = models.mixing(name)
+    explainer = Explainer(model, models.samples(model, 3), target=0)
+    with pytest.raises(InputError, match=r"cannot be exported with its explanation: .*one pair at"):
+        explainer.export(tmp_path / "e.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_without_a_batch_axis_are_refused(tmp_path: Path) -> None:
+    model = models.no_batch()
+    with pytest.raises(InputError, match="no input has a batch axis"):
+        Explainer(model, models.samples(model, 3), target=0).export(tmp_path / "e.onnx")
+
+
+def test_held_inputs_are_refused_by_name(tmp_path: Path) -> None:
+    model = models.two_inputs()
+    explainer = Explainer(model, {"a": models.samples(model, 3)["a"]}, target=0)
+    with pytest.raises(InputError, match=r"give references for the input\(s\) b too"):
+        explainer.export(tmp_path / "e.onnx")
+    model = models.side_input()
+    explainer = Explainer(model, {"x": models.samples(model, 3)["x"]}, target=0)
+    with pytest.raises(InputError, match=r"give references for the input\(s\) ids too"):
+        explainer.export(tmp_path / "e.onnx")
+
+
+def test_unknown_form_of_background_is_refused(
+    cnn: onnx.ModelProto, background: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match='background=\'file\': there is "embed" and "input"'):
+        Explainer(cnn, background).export(tmp_path / "e.onnx", background="file")  # type: ignore[arg-type]
+
+
+def test_taken_output_names_are_refused(tmp_path: Path) -> None:
+    model = models.mlp()
+    model.graph.node[-1].output[0] = model.graph.output[0].name = "base_value"
+    explainer = Explainer(model, models.samples(model, 2), target=0)
+    with pytest.raises(InputError, match='has a value named "base_value" already; rename it'):
+        explainer.export(tmp_path / "e.onnx")
+
+
+def test_a_damaged_target_is_refused_before_a_file_is_written(
+    cnn: onnx.ModelProto, background: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="target 9: the output has 5 elements"):
+        Explainer(cnn, background, target=9).export(tmp_path / "e.onnx")
+    assert not list(tmp_path.iterdir())

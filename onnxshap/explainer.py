@@ -4,7 +4,7 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from weakref import WeakSet
 
@@ -288,7 +288,9 @@ class Explainer:
 class Stream(Iterator[Explanation]):
     """Partial explanations, each over more references than the one before."""
 
-    def __init__(self, partials: Iterator[Explanation], stop: Stop, explainer: Explainer) -> None:
+    def __init__(
+        self, partials: Iterator[Callable[[], Explanation]], stop: Stop, explainer: Explainer
+    ) -> None:
         self._partials, self._stop, self._explainer = partials, stop, explainer
         self._closed = False
 
@@ -296,7 +298,7 @@ class Stream(Iterator[Explanation]):
         if self._closed:
             raise StopIteration
         try:
-            partial = next(self._partials)
+            partial = next(self._partials)()
         except Stopped:
             self._closed = True
             raise StopIteration from None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -126,24 +127,24 @@ class Refinement:
         self, start: int, stop: int, told: Callable[[int], None] = lambda done: None
     ) -> Explanation:
         """Explain explicands over all references; ``told`` hears of every chunk's pairs."""
-        partials = self.refine(start, stop)
-        partial = next(partials)
-        while True:
+        for result in self.refine(start, stop):  # noqa: B007  used after the loop
             told(start * self.references + (stop - start) * self.done)
-            following = next(partials, None)
-            if following is None:
-                return partial
-            partial = following
+        return result()
 
-    def refine(self, start: int, stop: int) -> Iterator[Explanation]:
-        """Explain explicands ``start`` to ``stop``, chunk of references by chunk."""
+    def refine(self, start: int, stop: int) -> Iterator[Callable[[], Explanation]]:
+        """Explain explicands ``start`` to ``stop``, chunk of references by chunk.
+
+        Yields what makes the explanation so far: whoever wants only the last makes only that.
+        """
         self.done = 0
         if start == stop:
-            yield self._empty()
+            yield self._empty
+            self.done = self.references
             return
         self._engine.confirm(self._rows(start, start + 1))
         if self._program.held and stop - start > 1:
-            yield self._one_by_one(start, stop)
+            whole = self._one_by_one(start, stop)
+            yield lambda: whole
             return
         groups, outputs = self._forward(start, stop)
         target = Target(self._spec, outputs.shape[1:])
@@ -163,7 +164,9 @@ class Refinement:
             single.append(chunk.single)
             self.done += count
             del references, chunk  # before the next ones are made, not after
-            yield self._explanation(target, outputs, seeds, means, base, single, (start, stop))
+            yield partial(
+                self._explanation, target, outputs, seeds, means, base, single, (start, stop)
+            )
 
     def _one_by_one(self, start: int, stop: int) -> Explanation:
         """Held inputs reach the reference side, which then differs from explicand to explicand."""
@@ -182,8 +185,7 @@ class Refinement:
             per_reference=self._per_reference,
             max_memory=self._max_memory,
         )
-        final, self.done = some.final(0, 1), some.done
-        return map_arrays(final, lambda a: a[:0])
+        return map_arrays(some.final(0, 1), lambda a: a[:0])
 
     # --- forward ---------------------------------------------------------------------------------
 

@@ -82,10 +82,7 @@ def without_single_axes(explanation: Explanation, single_target: bool) -> Explan
             array = getattr(explanation, name)
             changes[name] = None if array is None else array[:, 0]
         targets = explanation.targets
-        per_sample = (
-            targets.shape[:1] == explanation.outputs.shape[:1] and targets.dtype.kind == "i"
-        )
-        changes["targets"] = targets[:, 0] if per_sample and targets.ndim > 1 else targets
+        changes["targets"] = targets if _are_weights(targets) else targets[:, 0]
     return replace(explanation, **changes)
 
 
@@ -99,23 +96,28 @@ def concatenate(parts: list[Explanation]) -> Explanation:
         if isinstance(values[0], dict):
             names = values[0]
             changes[f.name] = {n: np.concatenate([v[n] for v in values]) for n in names}
-        elif isinstance(values[0], np.ndarray) and not (f.name == "targets" and _shared(values)):
+        elif isinstance(values[0], np.ndarray) and not _shared(f.name, values[0]):
             changes[f.name] = np.concatenate(values)
     return replace(parts[0], **changes)
 
 
-def _shared(targets: list[np.ndarray]) -> bool:
-    """Whether targets are weights, the same for every explicand."""
-    return targets[0].dtype.kind == "f"
+def _shared(name: str, array: np.ndarray) -> bool:
+    """Whether an array is the same for every explicand."""
+    return name == "targets" and _are_weights(array)
+
+
+def _are_weights(targets: np.ndarray) -> bool:
+    """Whether targets are weights, float; class indices are integers."""
+    return targets.dtype.kind == "f"
 
 
 def map_arrays(explanation: Explanation, change: Callable[[np.ndarray], np.ndarray]) -> Explanation:
-    """Return the explanation with every array changed the same way."""
+    """Return the explanation with every array that has an axis of explicands changed."""
     changes: dict[str, Any] = {}
     for f in fields(Explanation):
         value: Arrays | Any = getattr(explanation, f.name)
         if isinstance(value, dict):
             changes[f.name] = {n: change(a) for n, a in value.items()}
-        elif isinstance(value, np.ndarray):
+        elif isinstance(value, np.ndarray) and not _shared(f.name, value):
             changes[f.name] = change(value)
     return replace(explanation, **changes)

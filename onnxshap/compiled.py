@@ -6,7 +6,7 @@ depend on, their results stay on the device.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from onnxshap.errors import ExecutionError
 from onnxshap.graph.dependence import reachable
 from onnxshap.graph.partition import extract, partition
 from onnxshap.graph.shapes import Known, infer
-from onnxshap.methods.program import SEED, Program
+from onnxshap.methods.program import Program
 from onnxshap.runtime.session import DeviceValue, Session, Stop, Worker
 
 DeviceValues = dict[str, DeviceValue]
@@ -34,22 +34,26 @@ class References:
 class Compiled:
     """The passes of one program. Sessions are made when first needed, then kept."""
 
-    def __init__(self, program: Program, providers: Sequence[str] | None) -> None:
+    def __init__(
+        self, program: Program, providers: Sequence[str] | None, sizes: Mapping[str, int]
+    ) -> None:
         self.program, self._providers = program, providers
         self.worker = Worker()
-        model, sizes = program.model, _bytes_of_one(program)
+        model, own_bytes = program.model, _bytes_of_one(program, sizes)
         self._reference_cut: list[str] = []
         if program.references:
             keep = [program.reference_output or ""]
-            parts = partition(model, program.references.values(), sizes, keep)
+            parts = partition(model, program.references.values(), own_bytes, keep)
             self._reference_model, self._reference_cut = parts.first, parts.cut
             model = parts.second
-        parts = partition(model, program.inputs, sizes, [program.output])
+        parts = partition(model, program.inputs, own_bytes, [program.output])
         self._explicand_model, self._explicand_cut = parts.first, parts.cut
         self._pair_model = parts.second
-        self.cut_bytes = sum(sizes[n] for n in (*self._reference_cut, *program.references.values()))
+        self.cut_bytes = sum(
+            own_bytes[n] for n in (*self._reference_cut, *program.references.values())
+        )
         """Bytes kept of one reference."""
-        self.pair_bytes = _peak(self._pair_model, sizes)
+        self.pair_bytes = _peak(self._pair_model, own_bytes)
         """Peak bytes of one pair in the backward pass."""
         self._sessions: dict[str, Session] = {}
 
@@ -67,8 +71,10 @@ class Compiled:
         kept = {name: values[name] for name in self._explicand_cut}
         return outputs, kept | {name: session.put(array) for name, array in feeds.items()}
 
-    def reference(self, feeds: dict[str, np.ndarray], stop: Stop | None = None) -> References:
-        """Run the reference side on chunks of references [M, *x]."""
+    def reference(
+        self, feeds: dict[str, np.ndarray], count: int, stop: Stop | None = None
+    ) -> References:
+        """Run the reference side on a chunk of ``count`` references [M, *x]."""
         program = self.program
         session = self._session("reference", self._reference_model)
         named = {program.references[name]: array for name, array in feeds.items()}
@@ -80,7 +86,7 @@ class Compiled:
         outputs = None if output is None else self._samples_first(values[output].numpy())
         kept = {name: values[name] for name in self._reference_cut}
         kept |= {name: session.put(array) for name, array in named.items()}
-        return References(len(next(iter(feeds.values()))), kept, outputs)
+        return References(count, kept, outputs)
 
     def pairs(
         self,
@@ -92,7 +98,7 @@ class Compiled:
     ) -> dict[str, np.ndarray]:
         """Run the backward pass over all pairs."""
         session = self._session("pair", self._pair_model)
-        found = session.run({SEED: seed, **explicands, **references}, outputs, stop)
+        found = session.run({self.program.seed: seed, **explicands, **references}, outputs, stop)
         return {name: value.numpy() for name, value in found.items()}
 
     def _session(self, which: str, model: ir.Model) -> Session:
@@ -124,10 +130,11 @@ class Compiled:
 
     # --- checks ----------------------------------------------------------------------------------
 
-    def mixes_samples(self, sample: dict[str, np.ndarray]) -> bool:
+    def mixes_samples(self, sample: dict[str, np.ndarray]) -> bool | None:
         """Run with one of two samples changed, then the other; whether its neighbour moved.
 
-        Both ways round: a CumSum along the batch passes on in one direction only.
+        Both ways round: a CumSum along the batch passes on in one direction only. None where the
+        outputs are not finite and so tell nothing.
         """
         own = {k: v[:1] for k, v in sample.items()}
         changed = {k: _changed(v) for k, v in own.items()}
@@ -137,6 +144,8 @@ class Compiled:
         )
         if len(same) != 2:
             return True
+        if not all(np.isfinite(outputs).all() for outputs in (same, later, earlier)):
+            return None
         scale = np.abs(same).max(initial=1e-30)
         moved = np.abs([same[0] - later[0], same[1] - earlier[1]]).max(initial=0)
         return bool(moved > 1e-4 * scale)
@@ -185,8 +194,11 @@ def _changed(array: np.ndarray) -> np.ndarray:
     )
 
 
-def _bytes_of_one(program: Program) -> dict[str, int]:
-    """Bytes of every value that depends on an input, for one explicand, reference and target."""
+def _bytes_of_one(program: Program, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of every value that depends on an input, for one explicand, reference and target.
+
+    ``sizes``: of the free dimensions, by their names; those not given count as 1.
+    """
     graph = program.model.graph
     symbols = {
         str(d.value): 1
@@ -194,13 +206,14 @@ def _bytes_of_one(program: Program) -> dict[str, int]:
         for d in value.shape or ()
         if not isinstance(d, int) and d.value is not None
     }
-    known = infer(graph, symbols)
-    sizes = {}
+    known = infer(graph, symbols | {k: v for k, v in sizes.items() if k in symbols})
+    found_bytes = {}
     for value in reachable(graph, graph.inputs):
         found = known.get(value, Known())
         item = found.dtype.itemsize if found.dtype is not None else 4
-        sizes[str(value.name)] = math.ceil(math.prod(d or 1 for d in found.dims or ()) * item)
-    return sizes
+        count = math.prod(d or 1 for d in found.dims or ())
+        found_bytes[str(value.name)] = math.ceil(count * item)
+    return found_bytes
 
 
 def _peak(model: ir.Model, sizes: dict[str, int]) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 from weakref import WeakSet
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxshap.assemble import concatenate
-from onnxshap.errors import CompletenessWarning, InputError
+from onnxshap.errors import CompletenessWarning, InputError, OnnxShapWarning
 from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.inputs import Data, Inputs
@@ -85,7 +86,8 @@ class Explainer:
         self._background = self._bind(background)
         asked = [inputs] if isinstance(inputs, str) else inputs
         varying = None if self._background is None else list(self._background.arrays)
-        self._engine = Engine(self._model, self._method, output, asked, varying, providers)
+        sizes = {} if self._background is None else _free_sizes(graph, self._background.arrays)
+        self._engine = Engine(self._model, self._method, output, asked, varying, providers, sizes)
         self._target = target
         self._stops: WeakSet[Stop] = WeakSet()
 
@@ -127,8 +129,9 @@ class Explainer:
                 f"background: method {self._method.name!r} needs references; pass an array "
                 "[M, *x], e.g. a few dozen typical samples"
             )
-        names = None if isinstance(background, Mapping) else self._inputs.floats
-        expected = [] if names is None else names
+        expected: list[str] = []
+        if not isinstance(background, Mapping):
+            expected = self._inputs.floats or list(self._inputs.specs)
         arrays = self._inputs.by_name(background, "background", expected)
         count = len(next(iter(arrays.values()))) if arrays else 0
         if not count:
@@ -175,7 +178,7 @@ class Explainer:
             for start, stop in run.blocks(count):
                 parts.append(run.final(start, stop, told.update))
         explanation = concatenate(parts)
-        self._warn_if_incomplete(explanation)
+        self._judge(explanation)
         return explanation
 
     def stream(self, x: Data, per_reference: bool = False) -> "Stream":
@@ -245,44 +248,74 @@ class Explainer:
         return built.save(path)
 
     def _confirm_layout(self) -> None:
-        """Confirm on references, or on zeros, that samples stay separate."""
+        """Confirm on a reference, or on made-up numbers, that samples stay separate."""
         known = {} if self._background is None else self._background.arrays
-        names = self._inputs.specs
-        sample = {n: np.zeros((1, *(d or 1 for d in s.sample)), s.dtype) for n, s in names.items()}
+        rng = np.random.default_rng(0)
+        sample = {
+            name: rng.uniform(0, 1, (1, *(d or 1 for d in spec.sample))).astype(spec.dtype)
+            for name, spec in self._inputs.specs.items()
+        }
         sample |= self._inputs.rows(known, 0, 1, "background")
         self._engine.confirm(sample)
+        if not self._engine.confirmed:
+            raise InputError(
+                "export: the model's output is not finite on a trial input, so it could not be "
+                "confirmed that samples stay separate; explain some real samples first"
+            )
 
     def stop(self) -> None:
         """Stop this explainer's calls and streams, from another thread; calls raise an error."""
         for stop in list(self._stops):
             stop.ask()
 
-    def _warn_if_incomplete(self, explanation: Explanation) -> None:
-        gap = explanation.residual
+    def _judge(self, explanation: Explanation) -> None:
+        """Warn where attributions are not finite, or do not sum to the output difference."""
+        arrays, gap = explanation.attributions, explanation.residual
+        several = list(arrays.values()) if isinstance(arrays, dict) else [arrays]
+        unsound = sorted({int(i) for a in several for i in np.nonzero(~np.isfinite(a))[0]})
+        if unsound:
+            warnings.warn(
+                f"attributions of explicand(s) {unsound[:10]} are not finite: a derivative on the "
+                "way is infinite at these values, as the square root's is at 0",
+                CompletenessWarning if gap is not None else OnnxShapWarning,
+                3,
+            )
+            return
         if gap is None or not gap.size:
             return
-        tolerance = self._tolerance()
-        arrays = explanation.attributions
-        several = list(arrays.values()) if isinstance(arrays, dict) else [arrays]
+        tolerance = self._tolerance(several[0].dtype.name)
         lead = np.ndim(explanation.outputs)
         total = sum(np.abs(a).sum(tuple(range(lead, a.ndim)), dtype=np.float64) for a in several)
         base = explanation.base_values if explanation.base_values is not None else 0.0
         scale = np.maximum(np.maximum(np.abs(explanation.outputs), np.abs(base)), total)
         excess = np.abs(gap) - tolerance * scale
         worst = np.unravel_index(int(np.argmax(excess)), np.shape(gap))
-        if not excess[worst] <= 0:  # NaN is no completeness either
+        if excess[worst] > 0:
             warnings.warn(
                 f"attributions of explicand {worst[0]} miss the output difference by "
                 f"{gap[worst]:.3g}, more than {tolerance:g} of {np.asarray(scale)[worst]:.3g}. "
-                "onnxshap.check(model) names nodes whose derivative is blocked.",
+                "Rounding grows where the output is small beside what it is made of; where "
+                "onnxshap.check(model) lists blocked nodes, part of it flows through those.",
                 CompletenessWarning,
                 3,
             )
 
-    def _tolerance(self) -> float:
-        dtype = self._inputs.specs[self._inputs.floats[0]].dtype.name
+    def _tolerance(self, dtype: str) -> float:
         on_cuda = self._engine.compiled.device == "cuda"
         return _CUDA_TOLERANCE if on_cuda and dtype == "float32" else _TOLERANCE[dtype]
+
+
+def _free_sizes(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Sizes that references give to the named free dimensions of the inputs, for planning."""
+    sizes = {}
+    for value in graph.inputs:
+        if value.name in arrays and value.shape is not None:
+            for dim, size in zip(value.shape, arrays[str(value.name)].shape, strict=False):
+                if not isinstance(dim, int) and dim.value is not None:
+                    sizes[str(dim.value)] = size
+        if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
+            sizes.pop(str(value.shape[0].value), None)  # the batch: bytes are of one sample
+    return sizes
 
 
 class Stream(Iterator[Explanation]):
@@ -303,7 +336,7 @@ class Stream(Iterator[Explanation]):
             self._closed = True
             raise StopIteration from None
         if partial.complete:
-            self._explainer._warn_if_incomplete(partial)
+            self._explainer._judge(partial)
         return partial
 
     def close(self) -> None:

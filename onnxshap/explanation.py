@@ -26,7 +26,8 @@ class Explanation:
     outputs: np.ndarray
     """Target output at the explicands, float64 [N, K]."""
     targets: np.ndarray
-    """int64 [N, K] for class targets, else the target as it was given."""
+    """int64 [N, K] for classes, [N, K, rank] for tuples into outputs of that rank; weights are
+    float64, shaped like one sample's output."""
     base_values: np.ndarray | None = None
     """Mean target output over the background, float64 [N, K]; SHAP calls it the expected value.
     None for methods without references."""
@@ -98,8 +99,19 @@ class Explanation:
         return to_html(self, Path(path), **options)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write every array to an ``.npz`` under the attribute names; dicts as ``name/input``."""
+        """Write every array to an ``.npz`` under the attribute names; dicts as ``name/input``.
+
+        Raises
+        ------
+        InputError
+            If the folder does not exist.
+        """
         target = Path(path)
+        if not target.parent.is_dir():
+            raise InputError(
+                f"cannot save {target.name!r}: there is no folder {os.fspath(target.parent)!r}; "
+                "create it first"
+            )
         entries: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -110,7 +122,7 @@ class Explanation:
         partial = target.with_name(target.name + ".partial")
         try:
             with partial.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **entries)
+                np.savez_compressed(file, **entries)
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)

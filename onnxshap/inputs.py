@@ -36,6 +36,16 @@ class Inputs:
                 continue
             if value.shape is None or value.dtype is None:
                 raise InputError(f'input "{value.name}" declares no shape; onnxshap needs its rank')
+            if value.dtype == ir.DataType.STRING:
+                used = value.uses() or value.is_graph_output()
+                remedy = (
+                    "Cut the model after the nodes that read it, e.g. with onnx.utils.extract_model"
+                    if used
+                    else "Nothing reads it: remove it from the model's inputs"
+                )
+                raise InputError(
+                    f'input "{value.name}" is of type STRING; strings cannot be fed. {remedy}'
+                )
             dims = [d if isinstance(d, int) else None for d in value.shape]
             shown = [str(d if isinstance(d, int) else d.value or "?") for d in value.shape]
             has_batch = value.name in batched
@@ -92,6 +102,11 @@ class Inputs:
         shape = "[" + ", ".join(spec.symbols) + "]"
         if not isinstance(array, np.ndarray):
             raise InputError(f'{what}: input "{name}" must be a numpy array, not {type(array)}')
+        if isinstance(array, np.ma.MaskedArray):
+            raise InputError(
+                f'{what}: input "{name}" is a masked array; say what masked values are worth with '
+                ".filled(value)"
+            )
         fits = array.ndim == 1 + len(spec.sample) and all(
             s is None or s == got for s, got in zip(spec.sample, array.shape[1:], strict=True)
         )

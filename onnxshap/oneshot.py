@@ -18,7 +18,7 @@ from onnxshap.errors import InputError
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.model import Model
 from onnxshap.graph.scan import scan
-from onnxshap.methods.program import SEED, Program
+from onnxshap.methods.program import Program
 from onnxshap.runtime.plan import DEFAULT_MEMORY
 from onnxshap.targets import Target, TargetSpec
 
@@ -40,7 +40,8 @@ def one_shot(
 
     It keeps the model's inputs and outputs and adds, float32 unless said: ``<input>/attribution``
     [N, *x] or [N, K, *x], ``base_value``, ``residual`` [N] or [N, K], ``standard_error`` like the
-    attribution, and ``target``, int64 class indices.
+    attribution, and ``target``, int64 class indices counted from the front. Where references are
+    an input and only one is fed, ``standard_error`` is NaN: undefined, as 0 would claim certainty.
 
     ``chunk``: run embedded references in a Scan, this many at a time, instead of letting the
     runtime fold and keep the whole reference side at load. It must divide their number.
@@ -48,7 +49,8 @@ def one_shot(
     Raises
     ------
     InputError
-        If the model mixes samples, or an input is held at the explicand's value.
+        If the model mixes samples, an input is held at the explicand's value, or the output's
+        size is not known.
     """
     if not program.separable:
         raise InputError(
@@ -59,6 +61,12 @@ def one_shot(
         raise InputError(
             f"export: give references for the input(s) {', '.join(program.held)} too; held inputs "
             "would differ from explicand to explicand"
+        )
+    if 0 in program.output_sample:  # 0 stands for unknown
+        shown = ", ".join(str(d or "?") for d in program.output_sample)
+        raise InputError(
+            f'export: the size of output "{program.output}" must be known; one sample\'s output is '
+            f"[{shown}]. Declare the input's sizes in the model, or its output's."
         )
     return _OneShot(model, program, target, background, background_as, chunk).build()
 
@@ -96,7 +104,8 @@ class _OneShot:
         self._ir = program.model.clone()
         self._graph = self._ir.graph
         self._op = Builder(self._graph, "explanation/")
-        values = [*self._graph.inputs, *(o for n in self._graph for o in n.outputs)]
+        inner = [o for n in self._graph for o in n.outputs]
+        values = [*self._graph.inputs, *self._graph.initializers.values(), *inner]
         self._values = {str(v.name): v for v in values}
         self._target = Target(target, program.output_sample)
 
@@ -243,7 +252,7 @@ class _OneShot:
         return op.Expand(row, spread), seed
 
     def _replace_seed(self, seed: ir.Value) -> None:
-        old = self._values[SEED]
+        old = self._values[self._program.seed]
         old.replace_all_uses_with(seed)
         self._graph.inputs.remove(old)
 
@@ -360,7 +369,11 @@ class _OneShot:
 
 
 def _plain(spec: object) -> object:
-    """A target as it is written into the file's metadata; weights by hash."""
+    """A target as it is written into the file's metadata, whatever its dtype; weights by hash."""
     if isinstance(spec, np.ndarray):
-        return f"weights {spec.shape} {hashlib.sha256(spec.tobytes()).hexdigest()}"
-    return spec
+        weights = np.ascontiguousarray(spec, np.float64)
+        return f"weights {spec.shape} {hashlib.sha256(weights.tobytes()).hexdigest()}"
+    if isinstance(spec, list | tuple):
+        parts = [_plain(part) for part in spec]
+        return tuple(parts) if isinstance(spec, tuple) else parts
+    return int(spec) if isinstance(spec, int | np.integer) else spec

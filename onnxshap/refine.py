@@ -1,7 +1,8 @@
 """One call of an explainer: chunks of explicands and references, and running means over them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from onnxshap.assemble import (
     without_single_axes,
 )
 from onnxshap.compiled import Compiled, DeviceValues, References
+from onnxshap.errors import UnknownShapeError
 from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model
 from onnxshap.inputs import Inputs
@@ -27,15 +29,31 @@ from onnxshap.runtime.session import Stop
 from onnxshap.targets import Target, TargetSpec
 
 
-@dataclass
 class Background:
-    """References, and those results of the reference pass that fit into memory."""
+    """References, and those results of the reference pass that fit into memory.
 
-    arrays: dict[str, np.ndarray]
-    count: int
-    chunk: int = 0
-    cached: dict[int, References] = field(default_factory=dict)
-    owner: Compiled | None = None
+    Shared by siblings, which may run in several threads and in chunks of different sizes: what is
+    kept is keyed by the rows it is of and the program that made it.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray], count: int) -> None:
+        self.arrays, self.count = arrays, count
+        self._kept: dict[tuple[int, int], References] = {}
+        self._owner: tuple[Compiled, int] | None = None
+        self._lock = threading.Lock()
+
+    def kept(self, compiled: Compiled, start: int, stop: int) -> References | None:
+        """Results kept for rows ``start`` to ``stop``, if this program made them."""
+        with self._lock:
+            mine = self._owner is not None and self._owner[0] is compiled
+            return self._kept.get((start, stop)) if mine else None
+
+    def keep(self, compiled: Compiled, chunk: int, found: References, start: int) -> None:
+        """Keep results; those of another program or chunk size make room."""
+        with self._lock:
+            if self._owner is None or self._owner[0] is not compiled or self._owner[1] != chunk:
+                self._kept, self._owner = {}, (compiled, chunk)
+            self._kept[start, start + found.count] = found
 
 
 class Engine:
@@ -49,11 +67,13 @@ class Engine:
         inputs: Sequence[str] | None,
         varying: Sequence[str] | None,
         providers: Sequence[str] | None,
+        sizes: Mapping[str, int],
     ) -> None:
         self.model, self.method = model, method
         self._output, self._inputs, self._varying = output, inputs, varying
-        self._providers = providers
-        self._confirmed = False
+        self._providers, self._sizes = providers, sizes
+        self.confirmed = False
+        self._lock = threading.Lock()
         self._build(separable=True)
 
     def _build(self, separable: bool) -> None:
@@ -65,15 +85,17 @@ class Engine:
             varying=self._varying,
             separable=separable,
         )
-        self.compiled = Compiled(self.program, self._providers)
+        self.compiled = Compiled(self.program, self._providers, self._sizes)
 
     def confirm(self, sample: dict[str, np.ndarray]) -> None:
         """Confirm by a run, once, that samples stay separate; shapes alone cannot show it."""
-        if self._confirmed or not self.program.separable:
-            return
-        if self.compiled.mixes_samples(sample):
-            self._build(separable=False)
-        self._confirmed = True
+        with self._lock:
+            if self.confirmed:
+                return
+            mixes = self.program.separable and self.compiled.mixes_samples(sample)
+            if mixes:
+                self._build(separable=False)
+            self.confirmed = mixes is not None
 
 
 @dataclass
@@ -84,6 +106,14 @@ class _Group:
     stop: int
     feeds: dict[str, np.ndarray]
     values: DeviceValues | None
+
+
+def expected_targets(spec: TargetSpec) -> int:
+    """How many targets a specification stands for, before an output is there to check it."""
+    if isinstance(spec, list):
+        return len(spec)
+    digits = spec.removeprefix("top") if isinstance(spec, str) else ""
+    return int(digits) if digits.isdecimal() else 1
 
 
 class Refinement:
@@ -120,7 +150,7 @@ class Refinement:
         if not count:
             return [(0, 0)]
         self._engine.confirm(self._rows(0, 1))
-        size = self._plan(count, 16).accumulated
+        size = self._plan(count, expected_targets(self._spec)).accumulated
         return [(a, min(a + size, count)) for a in range(0, count, size)]
 
     def final(
@@ -148,15 +178,15 @@ class Refinement:
             return
         groups, outputs = self._forward(start, stop)
         target = Target(self._spec, outputs.shape[1:])
-        dtype = self._rows(start, start + 1)[self._inputs.floats[0]].dtype
         seeds = target.seeds(outputs)
         plan = self._plan(stop - start, len(seeds))
         means = {source: Moments() for source in self._program.sources}
         base, single = Moments(), []
         for references in self._reference_chunks(plan, groups):
             count = references.count if references is not None else 1
-            chunk = self._chunk(groups, references, seeds.astype(dtype), plan, start)
+            chunk = self._chunk(groups, references, seeds.astype(outputs.dtype), plan, start)
             for source, (mean, squares) in chunk.means.items():
+                self._require_own_shape(source, mean)
                 means[source].add(count, mean, squares)
             if references is not None and references.outputs is not None:
                 rows = references.outputs.astype(np.float64)
@@ -236,23 +266,22 @@ class Refinement:
         if background is None:
             yield None
             return
-        if background.chunk != plan.references or background.owner is not compiled:
-            background.cached.clear()
-            background.chunk, background.owner = plan.references, compiled
+        held = self._program.held
         for start in range(0, background.count, plan.references):
             stop = min(start + plan.references, background.count)
-            found = None if self._program.held else background.cached.get(start)
+            found = None if held else background.kept(compiled, start, stop)
             if found is None:
                 rows = self._inputs.rows(background.arrays, start, stop, "background")
-                for name in self._program.held:
-                    row = groups[0].feeds[name]
-                    rows[name] = np.repeat(row, stop - start, axis=0)
-                found = compiled.reference(self._as_fed(rows), self.stop)
+                # A copy: what is kept must not change with the caller's array.
+                rows = {name: array.copy() for name, array in rows.items()}
+                for name in held:
+                    rows[name] = np.repeat(groups[0].feeds[name], stop - start, axis=0)
+                found = compiled.reference(self._as_fed(rows), stop - start, self.stop)
                 if found.outputs is not None:
                     compiled.require_finite(found.outputs, self._as_fed(rows), "reference", start)
-                if stop <= plan.cached_references and not self._program.held:
-                    background.cached[start] = found
-            yield replace(found, count=stop - start)
+                if stop <= plan.cached_references and not held:
+                    background.keep(compiled, plan.references, found, start)
+            yield found
 
     # --- pairs -----------------------------------------------------------------------------------
 
@@ -312,6 +341,16 @@ class Refinement:
         lead = (1, 1) if self._background is None else (1, 1, 1)
         return own.reshape(*lead, *own.shape)
 
+    def _require_own_shape(self, source: str, mean: np.ndarray) -> None:
+        """Broadcasting along sizes known only now would have given another shape."""
+        given = self._arrays.get(source)
+        if given is not None and mean.shape[2:] != given.shape[1:]:
+            raise UnknownShapeError(
+                f'input "{source}" has samples of shape {list(given.shape[1:])}, but broadcasts '
+                f"to {list(mean.shape[2:])} inside the model along sizes the file does not tell. "
+                "Fix these sizes in the model's inputs."
+            )
+
     # --- results ---------------------------------------------------------------------------------
 
     def _explanation(
@@ -325,7 +364,7 @@ class Refinement:
         rows: tuple[int, int],
     ) -> Explanation:
         start, stop = rows
-        dtype = self._inputs.specs[self._inputs.floats[0]].dtype
+        dtype = outputs.dtype
         attributions = {s: samples_first(m.mean, dtype) for s, m in means.items()}
         errors = {s: samples_first(m.standard_error, dtype) for s, m in means.items()}
         per_reference = None

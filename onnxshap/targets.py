@@ -52,6 +52,11 @@ class Target:
         indices = spec if isinstance(spec, list) else [spec]
         if not indices:
             raise InputError("target: the list of indices is empty")
+        if len({isinstance(index, tuple) for index in indices}) > 1:
+            raise InputError(
+                f"target {spec}: the list mixes tuples with other indices; give all as tuples, or "
+                "all as ints"
+            )
         weights = np.zeros((len(indices), *self.shape))
         for k, index in enumerate(indices):
             weights[(k, *self._place(index))] = 1
@@ -95,16 +100,25 @@ class Target:
         return flat.reshape(self.top, len(outputs), *self.shape)
 
     def labels(self, outputs: np.ndarray) -> np.ndarray:
-        """Targets as the explanation reports them: class indices [N, K], else as given."""
+        """Targets as the explanation reports them; the dtype tells classes from weights.
+
+        int64 [N, K] for classes, [N, K, rank] for tuples into outputs of that rank, all counted
+        from the front; float64 [*output] for weights.
+        """
         if isinstance(self.spec, str):
             return self._top_indices(outputs)
         if isinstance(self.spec, np.ndarray) and self.spec.ndim:
-            return self.spec
+            return self.spec.astype(np.float64)
         indices = self.spec if isinstance(self.spec, list) else [self.spec]
-        row = np.array(indices, np.int64)
-        if isinstance(indices[0], tuple) and row.shape[-1] == 1:
-            row = row[..., 0]
+        row = np.array([self._label(index) for index in indices], np.int64)
         return np.broadcast_to(row, (len(outputs), *row.shape)).copy()
+
+    def _label(self, index: object) -> int | tuple[int, ...]:
+        """Index counted from the front, so that -1 is reported as the class it means."""
+        place = self._place(index)
+        if isinstance(index, tuple):
+            return place if len(place) != 1 else place[0]
+        return max(place, default=0)  # in a vector, all other axes have size 1
 
     def _top_indices(self, outputs: np.ndarray) -> np.ndarray:
         flat = outputs.reshape(len(outputs), int(np.prod(self.shape)))

@@ -191,7 +191,7 @@ def test_several_targets_equal_single_ones(
     several = Explainer(cnn, background, target=[3, 0, -1], max_memory=SMALL)(x)
     assert several.attributions.shape == (3, 3, *x.shape[1:])
     assert several.residual.shape == several.outputs.shape == several.base_values.shape == (3, 3)
-    np.testing.assert_array_equal(several.targets, np.tile([3, 0, -1], (3, 1)))
+    np.testing.assert_array_equal(several.targets, np.tile([3, 0, 4], (3, 1)))
     for k, target in enumerate((3, 0, 4)):
         single = Explainer(cnn, background, target=target)(x)
         close(several.attributions[:, k], single.attributions)

@@ -73,6 +73,22 @@ def test_saved_arrays_go_by_their_attribute_names(tmp_path):
         assert {"attributions/gpu_0/data_0", "attributions/age", "outputs"} <= set(archive.files)
 
 
+def test_only_fields_are_handed_to_numpy(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("onnxshap.explanation.np.savez_compressed", lambda _, **k: seen.update(k))
+    single().save(tmp_path / "e.npz")
+    # numpy 2.0 and 2.1 save any other keyword, allow_pickle among them, as an array
+    assert set(seen) <= {f.name for f in fields(Explanation)}
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(
+        InputError, match=r"cannot save 'e\.npz': .*no folder .*nowhere'; create it"
+    ):
+        single().save(tmp_path / "nowhere" / "e.npz")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = single().save(tmp_path / "e.npz")
     before = path.read_bytes()
@@ -151,6 +167,8 @@ def test_summary_of_several_targets_and_of_methods_without_references():
     assert not re.search("base value|residual", bare)
     weighted = single(targets=np.array([0.25, 0.75, 0.0])).summary()
     assert "target" not in weighted
+    as_many = single(targets=np.array([1.0, 0.0])).summary()  # as many classes as explicands
+    assert "target" not in as_many
 
 
 def test_sums_run_over_features_and_inputs():

@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from onnxshap import ExecutionError, Explainer, InputError, OnnxShapWarning
+from onnxshap.methods import DeepShap
 from tests.helpers import models
+
+STRING = onnx.TensorProto.STRING
 
 
 @pytest.fixture(scope="module")
@@ -292,3 +296,39 @@ def test_explaining_changes_no_array_of_the_caller(cnn: onnx.ModelProto, x: np.n
     np.testing.assert_array_equal(mine, x)
     np.testing.assert_array_equal(references, x[:2])
     assert cnn.SerializeToString(deterministic=True) == before
+
+
+def test_masked_arrays_are_refused(explain: Explainer, cnn: onnx.ModelProto, x: np.ndarray) -> None:
+    masked = np.ma.masked_greater(x, 0.5)
+    text = 'input "image" is a masked array; say what masked values are worth with .filled(value)'
+    with pytest.raises(InputError, match="^x: " + re.escape(text)):
+        explain(masked)
+    with pytest.raises(InputError, match="^background: " + re.escape(text)):
+        Explainer(cnn, masked)
+
+
+# Arguments and types ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [3, None, ["deepshap"], DeepShap])
+def test_a_method_that_is_none_is_refused(
+    method: object, cnn: onnx.ModelProto, x: np.ndarray
+) -> None:
+    text = f"method {method!r}: give a name (deepshap, gradient, input_x_gradient) or an object"
+    with pytest.raises(InputError, match="^" + re.escape(text)):
+        Explainer(cnn, x, method=method)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("used", "remedy"),
+    [(True, "Cut the model after the nodes that read it"), (False, "Nothing reads it: remove it")],
+)
+def test_strings_cannot_be_fed(used: bool, remedy: str) -> None:
+    model = models.mlp()
+    model.graph.input.add().CopyFrom(helper.make_tensor_value_info("words", STRING, ["N"]))
+    if used:
+        model.graph.node.append(helper.make_node("Identity", ["words"], ["same"]))
+        model.graph.output.add().CopyFrom(helper.make_tensor_value_info("same", STRING, ["N"]))
+    text = f'input "words" is of type STRING; strings cannot be fed. {remedy}'
+    with pytest.raises(InputError, match="^" + re.escape(text)):
+        Explainer(model, method="gradient")

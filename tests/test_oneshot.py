@@ -162,6 +162,30 @@ def test_targets(
     assert found["target"].dtype == np.int64
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_])
+def test_integer_weights_are_no_class_indices(
+    dtype: type, cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    explainer = Explainer(cnn, background, target=np.array([1, 0, 0, 1, 0], dtype))
+    found = models.run(str(exported(explainer, tmp_path)), {"image": x})
+    assert "target" not in found
+    same(found, explainer(x))
+
+
+@pytest.mark.parametrize(("target", "row"), [(-1, 4), ((-2,), 3), ([-1, 0], [4, 0])])
+def test_negative_targets_are_written_as_the_class_they_mean(
+    target: object,
+    row: object,
+    cnn: onnx.ModelProto,
+    x: np.ndarray,
+    background: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    path = exported(Explainer(cnn, background, target=target), tmp_path)  # type: ignore[arg-type]
+    found = models.run(str(path), {"image": x})["target"]
+    np.testing.assert_array_equal(found, [row] * len(x))
+
+
 def test_weights_as_target(
     cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
 ) -> None:
@@ -213,6 +237,27 @@ def test_one_embedded_reference_has_no_standard_error(
     explainer = Explainer(cnn, background[:1], target=2)
     found = models.run(str(exported(explainer, tmp_path)), {"image": x})
     assert "standard_error" not in found
+    same(found, explainer(x))
+
+
+def test_the_standard_error_of_one_reference_fed_is_undefined(
+    cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    path = exported(Explainer(cnn, background, target=2), tmp_path, "input")
+    found = models.run(str(path), {"image": x, "image/reference": background[:1]})
+    assert np.isnan(found["standard_error"]).all()
+    assert np.isfinite(found["image/attribution"]).all()
+
+
+def test_an_initializer_may_be_an_output(tmp_path: Path) -> None:
+    model = models.mlp()
+    weight = model.graph.initializer[0]
+    info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+    model.graph.output.append(info)
+    x = models.samples(model, 2)
+    explainer = Explainer(model, models.samples(model, 3, seed=1), target=0)
+    found = models.run(str(exported(explainer, tmp_path)), x)
+    np.testing.assert_array_equal(found[weight.name], onnx.numpy_helper.to_array(weight))
     same(found, explainer(x))
 
 
@@ -300,6 +345,33 @@ def test_metadata_names_what_went_in_and_nothing_of_the_machine(
     assert {k for k in first if first[k] != biasless[k]} == {"onnxshap.model"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "written"),
+    [
+        (2, np.int64(2), "2"),
+        ((2,), (np.int32(2),), "(2,)"),
+        ([2, 3], [np.int64(2), np.uint8(3)], "[2, 3]"),
+        ([(2,)], [(np.int64(2),)], "[(2,)]"),
+        (np.array([1, 0, 0, 0, 0]), np.array([1.0, 0, 0, 0, 0], ">f4"), "'weights (5,)"),
+    ],
+)
+def test_a_targets_dtype_does_not_change_the_file(
+    one: object,
+    other: object,
+    written: str,
+    cnn: onnx.ModelProto,
+    background: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    files = []
+    for target in (one, other):
+        path = exported(Explainer(cnn, background, target=target), tmp_path)  # type: ignore[arg-type]
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+    notes = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert notes["onnxshap.target"].startswith(written)
+
+
 BUILD = """
 import hashlib, sys, tempfile
 from pathlib import Path
@@ -385,6 +457,20 @@ def test_held_inputs_are_refused_by_name(tmp_path: Path) -> None:
     explainer = Explainer(model, {"x": models.samples(model, 3)["x"]}, target=0)
     with pytest.raises(InputError, match=r"give references for the input\(s\) ids too"):
         explainer.export(tmp_path / "e.onnx")
+
+
+@pytest.mark.parametrize("target", ["top1", 0])
+def test_an_output_of_unknown_size_is_refused(target: str | int, tmp_path: Path) -> None:
+    relu = onnx.helper.make_node("Relu", ["x"], ["y"], "relu")
+    sizes: list[str | int] = ["N", "width"]
+    model = models.graph([relu], {"x": (np.float32, sizes)}, {"y": (np.float32, sizes)}, {})
+    x = np.ones((2, 3), np.float32)
+    explainer = Explainer(model, x, target=target)
+    assert explainer(x).attributions.shape == (2, 3)
+    text = 'export: the size of output "y" must be known; one sample\'s output is [?]. Declare'
+    with pytest.raises(InputError, match="^" + re.escape(text)):
+        explainer.export(tmp_path / "e.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unknown_form_of_background_is_refused(

@@ -74,7 +74,7 @@ def test_blocked_nodes_are_named_and_cost_completeness() -> None:
         "the_test": "blocked",
     }
     assert 'blocked: ai.onnx@13::Greater, node "the_test"' in str(report)
-    with pytest.warns(CompletenessWarning, match="by -1, more than 1e-05 .* derivative is blocked"):
+    with pytest.warns(CompletenessWarning, match="by -1, more than 1e-05 .* lists blocked nodes"):
         Explainer(model, np.zeros((1, 4), np.float32), target=0)(np.ones((1, 4), np.float32))
 
 

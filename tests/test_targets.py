@@ -23,7 +23,7 @@ OUTPUTS = np.array([[0.1, 0.9, -3, 0.5], [2.0, 1.0, 7.0, 2.0]])
         ((-2,), [2], True),
         ([1, 3], [1, 3], False),
         ([0], [0], False),
-        ([(1,), 3], [1, 3], False),
+        ([(1,), (3,)], [1, 3], False),
     ],
 )
 def test_indices_seed_one_element(spec: object, chosen: list[int], single: bool) -> None:
@@ -66,9 +66,56 @@ def test_weights_are_taken_as_they_are() -> None:
     target = Target(weights, (2, 3))
     assert target.single
     np.testing.assert_array_equal(target.fixed[0], weights)
-    assert target.labels(np.zeros((5, 2, 3))) is weights
+    np.testing.assert_array_equal(target.labels(np.zeros((5, 2, 3))), weights)
     mask = np.array([True, False])
     np.testing.assert_array_equal(Target(mask, (2,)).fixed, [[1, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_, np.float32])
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_weights_of_any_dtype_are_no_class_indices(dtype: type, count: int) -> None:
+    model = models.cnn()
+    x = models.samples(model, count)["image"]
+    weights = np.array([1, 0, 0, 1, 0])
+    explained = Explainer(model, x[:2], target=weights.astype(dtype))(x)
+    assert explained.targets.dtype == np.float64
+    np.testing.assert_array_equal(explained.targets, weights)
+    assert "target" not in explained.summary()
+    expected = Explainer(model, x[:2], target=weights.astype(np.float64))(x)
+    np.testing.assert_array_equal(explained.attributions, expected.attributions)
+
+
+def test_integer_weights_are_joined_and_emptied_as_they_are() -> None:
+    model = models.two_inputs()
+    x = models.samples(model, 3)
+    size = models.run(model, x)[model.graph.output[0].name].shape[1]
+    weights = np.arange(size)
+    explain = Explainer(model, {"a": x["a"]}, target=weights)  # held: explicands one by one
+    np.testing.assert_array_equal(explain(x).targets, weights)
+    none = {name: array[:0] for name, array in x.items()}
+    np.testing.assert_array_equal(explain(none).targets, weights)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "row"),
+    [
+        (-1, (4,), [3]),
+        (-1, (1, 4, 1), [3]),
+        (-1, (), [0]),
+        (np.int32(-4), (4,), [0]),
+        ([-1, 1], (4,), [3, 1]),
+        ((-2,), (4,), [2]),
+        ([(-2,), (0,)], (4,), [2, 0]),
+        ((-1, 0), (2, 3), [(1, 0)]),
+        ([(-1, -1), (0, -3)], (2, 3), [(1, 2), (0, 0)]),
+    ],
+)
+def test_negative_indices_are_reported_as_the_class_they_mean(
+    spec: object, shape: tuple[int, ...], row: list[object]
+) -> None:
+    labels = Target(spec, shape).labels(np.zeros((2, *shape)))  # type: ignore[arg-type]
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(labels, [row, row])
 
 
 # Wrong ones ---------------------------------------------------------------------------------------
@@ -99,6 +146,8 @@ WRONG = [
     ([[0, 1]], (4,), "target [0, 1]: give an int"),
     ((0.5,), (4,), "target (0.5,): not an index into an output of (4,)"),
     (("a",), (4,), "target ('a',): not an index into an output of (4,)"),
+    ([1, (2,)], (4,), "target [1, (2,)]: the list mixes tuples with other indices; give all as"),
+    ([(1,), 3], (4,), "target [(1,), 3]: the list mixes tuples with other indices"),
     (np.ones(3), (4,), "target weights have shape (3,); one sample's output has (4,)"),
     (np.ones((1, 4)), (4,), "target weights have shape (1, 4); one sample's output has (4,)"),
     (np.array([np.nan, 0, 0, 0]), (4,), "target weights must be finite"),

@@ -15,7 +15,7 @@ from onnxshap.autodiff.lift import Lift
 from onnxshap.autodiff.registry import BLOCKED, Family, Rule, RuleSet, since_version, spell
 from onnxshap.errors import UnsupportedOpError
 from onnxshap.graph.batch import Layout, Layouts
-from onnxshap.graph.dependence import ancestors, reachable
+from onnxshap.graph.dependence import ancestors, node_inputs, reachable
 
 # Linear in all their float inputs together: what one contributes does not depend on the others.
 _ADDITIVE = frozenset(("Add", "Concat", "Mean", "ScatterElements", "Sub", "Sum"))
@@ -190,13 +190,13 @@ class Path:
             n
             for n in graph
             if any(o in self.active for o in n.outputs)
-            and any(v in self.active and self.carries(n, i) for i, v in enumerate(n.inputs) if v)
+            and any(v in self.active and self.carries(n, i) for i, v in enumerate(node_inputs(n)))
         ]
         self.nodes = set(self.order)
         self.blocked = [
             n
             for n in graph
-            if any(v in self.active for v in n.inputs if v is not None)
+            if any(v in self.active for v in node_inputs(n))
             and any(o in needed for o in n.outputs)
             and n not in self.nodes
         ]

@@ -18,6 +18,10 @@ _CLOSE = {ir.DataType.FLOAT: 1e-2, ir.DataType.DOUBLE: 1e-5, ir.DataType.FLOAT16
 """|d| below which a computed secant is noisier than the derivative at the midpoint."""
 
 
+FAR = 1e15
+"""Stands for infinity, as masks have it: far off, but differences and their squares are numbers."""
+
+
 def tiny(value: ir.Value) -> float:
     """Makes 0/0 a number and is lost in every other sum: the least that is not 0 in float16."""
     return 1e-30 if value.dtype is None else _TINY.get(value.dtype, 1e-30)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
+from onnxshap.errors import UnsupportedOpError
 from onnxshap.graph.batch import Layout
 
 
@@ -30,11 +31,19 @@ class Windows:
         strides = list(ctx.attr("strides", [1] * rank))
         dilations = list(ctx.attr("dilations", [1] * rank))
         auto = ctx.attr("auto_pad", "NOTSET")
+        refuse_dilated_auto_pad(ctx)
         if auto in ("SAME_UPPER", "SAME_LOWER"):
             axes = list(range(2, 2 + rank))
             begin, end = [], []
             for k, s, d, size in zip(kernel, strides, dilations, ctx.known_dims(axes), strict=True):
-                total = max(0, (math.ceil(size / s) - 1) * s + d * (k - 1) + 1 - size)
+                total = (math.ceil(size / s) - 1) * s + d * (k - 1) + 1 - size
+                if total < -1:
+                    raise UnsupportedOpError(
+                        f'{ctx.node.op_type} "{ctx.node.name}": runtimes disagree on where windows '
+                        f"of {k} with stride {s} start under auto_pad {auto}. Write the padding "
+                        "out as pads in the model."
+                    )
+                total = max(0, total)
                 small, large = total // 2, total - total // 2
                 begin.append(small if auto == "SAME_UPPER" else large)
                 end.append(large if auto == "SAME_UPPER" else small)
@@ -68,6 +77,16 @@ class Windows:
         return counted
 
 
+def refuse_dilated_auto_pad(ctx: Context) -> None:
+    """Raise where ``auto_pad`` depends on the runtime: some pad as if windows had no gaps."""
+    node, auto = ctx.node, ctx.attr("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER") and max(ctx.attr("dilations", [1])) > 1:
+        raise UnsupportedOpError(
+            f'{node.op_type} "{node.name}": runtimes disagree on what auto_pad {auto} means for '
+            "dilations above 1. Write the padding out as pads in the model."
+        )
+
+
 def sum_over_windows(ctx: Context, g: ir.Value, weights: ir.Value, w: Windows, group: int) -> Any:
     """Adjoint of a strided convolution (ConvTranspose), cropped to the input's size. Flat form."""
     op = ctx.op
@@ -96,6 +115,7 @@ def max_positions(ctx: Context, value: ir.Value) -> tuple[ir.Value, Layout]:
 
     int64 [N, C, L] for L windows; a second MaxPool, since one that returns indices is slow.
     """
+    refuse_dilated_auto_pad(ctx)
     op = ctx.op
     names = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
     attributes = {name: ctx.attr(name) for name in names}

@@ -5,18 +5,18 @@ with no moving axis, or several, mixes samples as far as shapes can tell: the mo
 *separable*, and explicands and references meet one pair at a time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxshap.errors import UnknownShapeError
-from onnxshap.graph.dependence import reachable
+from onnxshap.graph.dependence import ancestors, reachable
 from onnxshap.graph.shapes import Known, infer
 
 _PROBES = (2, 3)
-BATCH = "batch"  # the symbol a literal batch of 1 is replaced by
+BATCH = "batch"  # the symbol a literal batch of 1, or one without a name, is replaced by
 
 
 @dataclass(frozen=True)
@@ -73,24 +73,34 @@ def batched_inputs(graph: ir.Graph) -> list[ir.Value]:
     ]
 
 
-def analyse(graph: ir.Graph, sources: Iterable[ir.Value], separable: bool = True) -> Layouts:
+def analyse(
+    graph: ir.Graph,
+    sources: Iterable[ir.Value],
+    separable: bool = True,
+    target: ir.Value | None = None,
+) -> Layouts:
     """Find the batch axis of every value that depends on ``sources``.
 
     A literal batch of 1, and Reshapes that bake it in, are freed in place first where sizes allow.
     ``separable``: False where a run has shown that samples mix, whatever the shapes say. Where
-    they do, sizes are those of one sample.
+    they do, sizes are those of one sample. ``target``: the value that is explained; samples may
+    mix in what it does not depend on. None: all values count.
     """
     free_batch(graph)
     probes = [infer(graph, _sizes(graph, size)) for size in _PROBES]
-    known = {v: _agreement(probes[0][v], probes[1][v]) for v in probes[0]}
+    # Contents count as known only where no size decides them: trying two sizes proves nothing.
+    free = infer(graph, {})
+    known = {v: _agreement(probes[0][v], probes[1][v], free[v]) for v in probes[0]}
     batch: dict[ir.Value, int] = {}
     mixing = None if separable else "a run in which one sample changed moved another's output"
-    varying = reachable(graph, sources)
+    judged = reachable(graph, sources)
+    if target is not None:
+        judged &= ancestors(graph, [target])
     if not batched_inputs(graph):
         mixing = "no input has a batch axis"
     for value, found in known.items():
         moving = _moving(probes[0][value], probes[1][value])
-        data = value in varying and found.dtype is not None and found.dtype.is_floating_point()
+        data = value in judged and found.dtype is not None and found.dtype.is_floating_point()
         if moving is not None and len(moving) == 1 and _counts_samples(probes, value, moving[0]):
             batch[value] = moving[0]
         elif data and mixing is None:
@@ -111,12 +121,11 @@ def _sizes(graph: ir.Graph, size: int) -> dict[str, int]:
     return {str(s.value): size for s in symbols if not isinstance(s, int) and s.value is not None}
 
 
-def _agreement(a: Known, b: Known) -> Known:
+def _agreement(a: Known, b: Known, free: Known) -> Known:
     dims = a.dims
     if a.dims is not None and b.dims is not None and len(a.dims) == len(b.dims):
         dims = tuple(i if i == j else None for i, j in zip(a.dims, b.dims, strict=True))
-    same = a.value is not None and b.value is not None and np.array_equal(a.value, b.value)
-    return Known(a.dtype, dims, a.value if same else None)
+    return Known(a.dtype, dims, free.value)
 
 
 def _moving(a: Known, b: Known) -> list[int] | None:
@@ -130,37 +139,51 @@ def _counts_samples(probes: list[dict[ir.Value, Known]], value: ir.Value, axis: 
 
 
 def free_batch(graph: ir.Graph) -> None:
-    """Make a literal batch of 1 symbolic, in the inputs and in Reshapes that repeat it."""
-    fixed = [
-        v for v in batched_inputs(graph) if v.shape is not None and isinstance(v.shape[0], int)
-    ]
-    if not fixed:
-        return
-    for value in fixed:
+    """Make a literal batch of 1 symbolic, in the inputs and in Reshapes that repeat it.
+
+    A batch that is symbolic but has no name gets one: sizes are given by name.
+    """
+    literal = False
+    for value in batched_inputs(graph):
         assert value.shape is not None
-        value.shape = ir.Shape([BATCH, *list(value.shape)[1:]])
-    for node in graph:
-        if node.op_type == "Reshape":
-            _free_reshape(graph, node)
+        first = value.shape[0]
+        if isinstance(first, int) or first.value is None:
+            value.shape = ir.Shape([BATCH, *list(value.shape)[1:]])
+            literal |= isinstance(first, int)
+    if not literal:
+        return
+    if any(_baked_sizes(node) is not None for node in graph):
+
+        def free(node: ir.Node, known: Mapping[ir.Value, Known]) -> None:
+            _free_reshape(graph, node, known)
+
+        # In one sweep: whether a Reshape can be freed shows once those before it are.
+        infer(graph, _sizes(graph, _PROBES[0]), free)
     for output in graph.outputs:  # declared sizes would contradict the freed batch
         if output.shape is not None and len(output.shape) and output.shape[0] == 1:
             output.shape = ir.Shape([BATCH, *list(output.shape)[1:]])
 
 
-def _free_reshape(graph: ir.Graph, node: ir.Node) -> None:
-    """Rewrite ``[1, a, b]`` to ``[-1, a, b]`` (or to ``[0, ..., -1, ...]``) by element counts."""
-    target, data = node.inputs[1], node.inputs[0]
+def _baked_sizes(node: ir.Node) -> np.ndarray | None:
+    """The constant shape of a Reshape to ``[1, ...]``; None for any other node."""
+    target = node.inputs[1] if node.op_type == "Reshape" else None
     tensor = target.const_value if target is not None else None
-    if tensor is None or data is None or tensor.size == 0:
-        return
-    sizes = tensor.numpy().astype(np.int64).ravel()
-    if sizes[0] != 1:
+    if tensor is None or tensor.size == 0:
+        return None
+    sizes: np.ndarray = tensor.numpy().astype(np.int64).ravel()
+    return sizes if sizes[0] == 1 else None
+
+
+def _free_reshape(graph: ir.Graph, node: ir.Node, known: Mapping[ir.Value, Known]) -> None:
+    """Rewrite ``[1, a, b]`` to ``[-1, a, b]`` (or to ``[0, ..., -1, ...]``) by element counts."""
+    sizes, data = _baked_sizes(node), node.inputs[0] if node.inputs else None
+    if sizes is None or data is None:
         return
     if -1 not in sizes[1:]:
         sizes = np.array([-1, *sizes[1:]], np.int64)
     else:
-        found = infer(graph, _sizes(graph, _PROBES[0])).get(data, Known()).dims
-        if found is None or found[0] != _PROBES[0]:
+        found = known.get(data, Known()).dims
+        if not found or found[0] != _PROBES[0]:
             return
         sizes = np.array([0, *sizes[1:]], np.int64)
     name = f"{node.name}/batched_shape"

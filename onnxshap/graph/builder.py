@@ -35,6 +35,7 @@ class Builder:
         self._metadata: dict[str, str] = {}
         self._doc = ""
         self._counts: dict[str, int] = {}
+        self._taken = taken_names(graph)
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     @contextmanager
@@ -101,9 +102,17 @@ class Builder:
         return self._constants[key]
 
     def _unique(self, stem: str) -> str:
-        count = self._counts.get(stem, 0)
-        self._counts[stem] = count + 1
-        return f"{stem}_{count}"
+        while True:
+            count = self._counts.get(stem, 0)
+            self._counts[stem] = count + 1
+            if f"{stem}_{count}" not in self._taken:
+                return f"{stem}_{count}"
+
+
+def taken_names(graph: ir.Graph) -> set[str]:
+    """Names of all nodes and values of a graph."""
+    values = [*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs)]
+    return {str(v.name) for v in values} | {str(n.name) for n in graph}
 
 
 def _output_dtype(node: ir.Node, index: int) -> ir.DataType:

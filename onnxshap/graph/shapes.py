@@ -4,8 +4,9 @@ One pass in graph order at given sizes of the symbolic dimensions. Where all siz
 arithmetic (Shape, Gather, Concat ...) is evaluated, so what it feeds gets a size as well.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 SMALL = 4096  # elements; larger values are data, not shape arithmetic
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 _RANDOM |= {"Bernoulli", "Multinomial"}
+_SIZED_BY_VALUE = {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "OneHot", "Pad"}
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,24 @@ class Known:
     value: np.ndarray | None = None
 
 
-def infer(graph: ir.Graph, sizes: Mapping[str, int]) -> dict[ir.Value, Known]:
-    """Infer every value of ``graph`` with its symbolic dimensions set to ``sizes``."""
+def infer(
+    graph: ir.Graph,
+    sizes: Mapping[str, int],
+    before: Callable[[ir.Node, Mapping[ir.Value, Known]], None] | None = None,
+) -> dict[ir.Value, Known]:
+    """Infer every value of ``graph`` with its symbolic dimensions set to ``sizes``.
+
+    ``before(node, known)`` sees each node just before it is inferred, and may give it other inputs.
+    """
     known: dict[ir.Value, Known] = {}
     for value in (*graph.inputs, *graph.initializers.values()):
         known[value] = _declared(value, sizes)
     for node in graph:
+        if before is not None:
+            before(node, known)
+            for v in node.inputs:
+                if v is not None and v not in known and v.is_initializer():
+                    known[v] = _declared(v, sizes)
         for output, found in zip(node.outputs, _infer_node(node, known, graph), strict=True):
             # For operators ONNX does not know, what the file declares is all there is.
             known[output] = found if found.dims is not None else _declared(output, sizes)
@@ -49,27 +63,86 @@ def _declared(value: ir.Value, sizes: Mapping[str, int]) -> Known:
 
 def _infer_node(node: ir.Node, known: dict[ir.Value, Known], graph: ir.Graph) -> Iterable[Known]:
     inputs = [Known() if v is None else known.get(v, Known()) for v in node.inputs]
-    if node.op_type == "Shape" and inputs[0].dims is not None and None not in inputs[0].dims:
+    if node.op_type == "Shape" and inputs[0].dims is not None:
         start, end = node.attributes.get("start"), node.attributes.get("end")
-        dims = np.array(inputs[0].dims, np.int64)
-        dims = dims[slice(start.as_int() if start else 0, end.as_int() if end else None)]
-        return [Known(ir.DataType.INT64, dims.shape, dims)]
+        part = inputs[0].dims[start.as_int() if start else 0 : end.as_int() if end else None]
+        if None not in part:
+            dims = np.array(part, np.int64)
+            return [Known(ir.DataType.INT64, dims.shape, dims)]
+    picked = _picked_sizes(node, inputs, known)
+    if picked is not None:
+        return [Known(ir.DataType.INT64, picked.shape, picked)]
     constant = all(
         v is None or i.value is not None for v, i in zip(node.inputs, inputs, strict=True)
     )
-    if constant and node.op_type not in _RANDOM and _output_is_small(node, inputs):
+    if constant and node.op_type not in _RANDOM and _output_is_small(node, inputs, graph):
         evaluated = evaluate(node, [i.value for i in inputs], graph.opset_imports)
         if evaluated is not None:
             return evaluated
-    return _infer_types(node, inputs, graph)
+    found = _infer_types(node, inputs, graph)
+    if node.op_type in ("AveragePool", "MaxPool") and node.domain == "":
+        return [_without_windows_in_padding(node, inputs[0], f) for f in found]
+    return found
 
 
-def _output_is_small(node: ir.Node, inputs: list[Known]) -> bool:
+def _picked_sizes(
+    node: ir.Node, inputs: list[Known], known: dict[ir.Value, Known]
+) -> np.ndarray | None:
+    """Known sizes that a Gather or Slice picks out of a Shape whose other sizes are unknown."""
+    shape = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+    if shape is None or shape.op_type != "Shape" or shape.inputs[0] is None or shape.attributes:
+        return None
+    dims, rest = known[shape.inputs[0]].dims, [i.value for i in inputs[1:]]
+    if dims is None or not rest or any(v is None for v in rest):
+        return None
+    sizes = np.array([*dims, None], object)[:-1]  # an array of objects, however many there are
+    if node.op_type == "Gather" and rest[0] is not None:
+        found = sizes[rest[0]]
+    elif node.op_type == "Slice" and len(rest) >= 2:
+        start, stop, *others = (int(v.ravel()[0]) for v in rest if v is not None)
+        step = others[1] if len(others) > 1 else 1
+        found = sizes[slice(start, stop, step)] if step > 0 else sizes
+    else:
+        return None
+    flat = np.asarray(found, object).ravel()
+    if any(size is None for size in flat):
+        return None
+    return np.array(flat.tolist(), np.int64).reshape(np.shape(found))
+
+
+def _output_is_small(node: ir.Node, inputs: list[Known], graph: ir.Graph) -> bool:
     """Guard the operators whose output size is a value of an input."""
-    if node.op_type in ("ConstantOfShape", "Expand", "Tile", "Range", "Resize", "OneHot", "Pad"):
-        arrays = [i.value for i in inputs if i.value is not None and i.value.dtype.kind in "iuf"]
-        return all(float(np.abs(a).max(initial=0)) * max(1, a.size) <= SMALL for a in arrays)
-    return True
+    if node.op_type not in _SIZED_BY_VALUE:
+        return True
+    sizes = [d for found in _infer_types(node, inputs, graph) for d in found.dims or (None,)]
+    return math.prod(SMALL + 1 if d is None else d for d in sizes) <= SMALL
+
+
+def _without_windows_in_padding(node: ir.Node, data: Known, pooled: Known) -> Known:
+    """Correct a pool's sizes under ``ceil_mode``: runtimes drop windows that start past the input.
+
+    Before opset 22 ONNX's inference counts the ones that start in the padding at the end.
+    """
+    settings = {name: a.value for name, a in node.attributes.items()}
+    if not settings.get("ceil_mode") or data.dims is None or pooled.dims is None:
+        return pooled
+    kernel, auto = list(settings["kernel_shape"]), settings.get("auto_pad", "NOTSET")
+    rank = len(kernel)
+    strides = settings.get("strides", [1] * rank)
+    dilations = settings.get("dilations", [1] * rank)
+    pads = settings.get("pads", [0] * 2 * rank) if auto == "NOTSET" else [0] * 2 * rank
+    counts: list[int | None] = []
+    for i, size in enumerate(data.dims[2:]):
+        if size is None:
+            counts.append(None)
+        elif auto in ("SAME_UPPER", "SAME_LOWER"):
+            counts.append(math.ceil(size / strides[i]))
+        else:
+            room = size + pads[i] + pads[rank + i] - dilations[i] * (kernel[i] - 1) - 1
+            count = math.ceil(room / strides[i]) + 1
+            inside = (count - 1) * strides[i] < size + pads[i]
+            counts.append(count if inside else count - 1)
+    return replace(pooled, dims=(*pooled.dims[:2], *counts))
 
 
 def evaluate(

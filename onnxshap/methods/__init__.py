@@ -39,6 +39,12 @@ _METHODS: dict[str, type[DeepShap] | type[Gradient] | type[InputXGradient]] = {
 def named(method: str | Method) -> Method:
     """Return the method object a name stands for; objects are returned as they are."""
     if not isinstance(method, str):
+        wanted = ("name", "needs_background", "complete", "build")
+        if isinstance(method, type) or not all(hasattr(method, w) for w in wanted):
+            raise InputError(
+                f"method {method!r}: give a name ({', '.join(sorted(_METHODS))}) or an object of "
+                "onnxshap.methods such as DeepShap()"
+            )
         return method
     if method not in _METHODS:
         raise InputError(f"no method {method!r}; there are {', '.join(sorted(_METHODS))}")

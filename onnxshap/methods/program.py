@@ -10,13 +10,11 @@ import onnxshap.autodiff.rules.vjp  # noqa: F401  registers the rules
 from onnxshap.autodiff.engine import Walk
 from onnxshap.autodiff.lift import Lead, Lift
 from onnxshap.autodiff.registry import RuleSet
-from onnxshap.errors import InputError
+from onnxshap.errors import InputError, UnsupportedOpError
 from onnxshap.graph.batch import Layouts, analyse, batched_inputs
-from onnxshap.graph.builder import Builder
-from onnxshap.graph.dependence import reachable
+from onnxshap.graph.builder import Builder, taken_names
+from onnxshap.graph.dependence import node_inputs, reachable
 from onnxshap.graph.model import Model
-
-SEED = "seed"
 
 
 @dataclass
@@ -35,6 +33,8 @@ class Program:
     """Reference-side input of every input that has one."""
     held: list[str]
     """Inputs with a reference side that is fed the explicand's own value."""
+    seed: str
+    """Weights of the explained sums."""
     output: str
     reference_output: str | None
     sources: list[str]
@@ -88,7 +88,8 @@ class Draft:
         )
         if not self.sources:
             raise InputError("the model has no float input to explain; name one with inputs=")
-        layouts = analyse(graph, list(graph.inputs), separable)
+        layouts = analyse(graph, list(graph.inputs), separable, self.target)
+        self._require_float_target()
         self.output_batch = layouts.batch_axis(self.target)
         self.batched = bool(batched_inputs(graph))
         self.layouts: Layouts = layouts
@@ -98,10 +99,21 @@ class Draft:
             node.metadata_props["onnxshap.side"] = "forward"
             for value in node.outputs:
                 value.shape = value.shape if value.is_graph_output() else None
+        self._taken = taken_names(graph)
         self.op = Builder(graph)
         self.references: dict[ir.Value, ir.Value] = {}
         self.counterparts: dict[ir.Value, ir.Value] = {}
         self.seed = self._add_seed()
+
+    def _require_float_target(self) -> None:
+        dtype = self.target.dtype
+        if dtype is not None and not dtype.is_floating_point():
+            floats = [o for o in self.graph.outputs if o.dtype and o.dtype.is_floating_point()]
+            listed = ", ".join(str(o.name) for o in floats) or "none of the model's outputs"
+            raise InputError(
+                f'output "{self.target.name}" is {dtype.name}, which has no derivative; name a '
+                f"float value with output= (float outputs: {listed})"
+            )
 
     def _named(self, by_name: dict[str | None, ir.Value], name: str, what: str) -> ir.Value:
         if name not in by_name:
@@ -115,9 +127,20 @@ class Draft:
     def _add_seed(self) -> ir.Value:
         layout = self.layouts[self.target]
         rank = len(layout.dims) + (1 if layout.batch is not None else 0)
-        seed = ir.Value(name=SEED, type=ir.TensorType(layout.dtype), shape=ir.Shape([None] * rank))
+        seed = ir.Value(
+            name=self._fresh("seed"),
+            type=ir.TensorType(layout.dtype),
+            shape=ir.Shape([None] * rank),
+        )
         self.graph.inputs.append(seed)
         return seed
+
+    def _fresh(self, name: str) -> str:
+        """Return ``name``, or a longer one if the model has a value called so already."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
     def add_references(self, varying: Iterable[str]) -> None:
         """Append the reference side: a copy of every node that depends on a batched input.
@@ -129,7 +152,7 @@ class Draft:
         varies = set(varying)
         copied = [v for v in self.model_inputs if v in batched or v.name in varies]
         for value in copied:
-            twin = ir.Value(name=f"{value.name}/reference", type=value.type)
+            twin = ir.Value(name=self._fresh(f"{value.name}/reference"), type=value.type)
             twin.shape = self._shape(value, ["references"])
             graph.inputs.append(twin)
             self.counterparts[value] = twin
@@ -140,12 +163,17 @@ class Draft:
             lambda node, _: node.op_type not in ("Shape", "Size"),  # sizes agree on both sides
         )
         for node in list(graph):
-            if not any(o in depends for o in node.outputs):
-                continue
-            self._copy_node(node)
+            if any(o in depends for o in node.outputs):
+                self._copy_node(node)
         self.references = {v: t for v, t in self.counterparts.items() if v in differs}
 
     def _copy_node(self, node: ir.Node) -> None:
+        if len(node_inputs(node)) > len(node.inputs):
+            raise UnsupportedOpError(
+                f'{node.op_type} "{node.name}" depends on the explained input through values its '
+                "subgraph captures; control flow cannot be explained yet. Explain a part of the "
+                "model after it (inputs=)."
+            )
         inputs = [self.counterparts.get(v, v) if v is not None else None for v in node.inputs]
         twin = ir.Node(
             node.domain,
@@ -157,7 +185,7 @@ class Draft:
             metadata_props={"onnxshap.side": "reference", "onnxshap.of": node.name or ""},
         )
         for output, copy in zip(node.outputs, twin.outputs, strict=True):
-            copy.name = f"{output.name}/reference" if output.name else ""
+            copy.name = self._fresh(f"{output.name}/reference") if output.name else ""
             copy.type = output.type
             self.counterparts[output] = copy
         self.graph.append(twin)
@@ -230,7 +258,7 @@ class Draft:
                     found |= self._statistics(value)
                 for kind, end in found.items():
                     named = op.Identity(end)
-                    named.name = f"{source.name}/{kind}"
+                    named.name = self._fresh(f"{source.name}/{kind}")
                     named.shape = self._outcome_shape(source, kind)
                     ends[kind][str(source.name)] = str(named.name)
                     outputs.append(named)
@@ -245,6 +273,7 @@ class Draft:
             inputs=[str(v.name) for v in self.model_inputs],
             references=twins,
             held=held,
+            seed=str(self.seed.name),
             output=str(self.target.name),
             reference_output=None if reference_output is None else str(reference_output.name),
             sources=[str(v.name) for v in self.sources],

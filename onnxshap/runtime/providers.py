@@ -13,13 +13,15 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _told: set[str] = set()
 
 
-def choose(requested: Sequence[str] | None) -> list[str]:
+def choose(requested: str | Sequence[str] | None) -> list[str]:
     """Return the providers to ask for; with ``None``, CUDA if a device answers, else the CPU.
+
+    A single name may stand alone.
 
     Raises
     ------
     ProviderError
-        If a provider was named that this onnxruntime does not have.
+        If a provider was named that this onnxruntime does not have, or something else given.
     """
     import onnxruntime as ort
 
@@ -30,14 +32,19 @@ def choose(requested: Sequence[str] | None) -> list[str]:
             _told.add(chosen[0])
             logger.info("running on %s", chosen[0])
         return chosen
-    unknown = [p for p in requested if p not in available]
+    names = [requested] if isinstance(requested, str) else requested
+    if not isinstance(names, list | tuple) or not all(isinstance(p, str) for p in names):
+        raise ProviderError(
+            f"providers={requested!r}: give names such as {CPU!r}, one or a list of them"
+        )
+    unknown = [p for p in names if p not in available]
     if unknown:
         raise ProviderError(
             f"onnxruntime {ort.__version__} has no {', '.join(unknown)}; it has "
             f"{', '.join(available)}. For CUDA install onnxshap[cuda], and see that onnxruntime "
             "and onnxruntime-gpu are not both installed: they overwrite each other."
         )
-    return list(requested)
+    return list(names)
 
 
 def cuda_device_present() -> bool:

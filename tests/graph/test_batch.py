@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -6,6 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from onnxshap import UnknownShapeError
+from onnxshap.graph import batch as batch_module
 from onnxshap.graph.batch import Layouts, analyse, batched_inputs
 from onnxshap.graph.model import load
 from tests.helpers import models
@@ -100,6 +102,68 @@ def test_reshapes_that_bake_a_batch_of_1_in_are_freed(
     assert layouts.separable
     assert layouts[values["y"]].dims == dims
     assert layouts[values["y"]].batch == 0
+
+
+def test_reshapes_are_freed_in_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each can be freed only once the one before is: [1, 12] and [1, 6, -1] in turns."""
+    count, sweeps = 20, []
+
+    def counted(*given: Any) -> Any:
+        sweeps.append(given)
+        return batch_module_infer(*given)
+
+    batch_module_infer = batch_module.infer
+    monkeypatch.setattr(batch_module, "infer", counted)
+    nodes = [
+        node("Reshape", [f"r{k}", ("row", "grid")[k % 2]], [f"r{k + 1}"], f"reshape{k}")
+        for k in range(count)
+    ]
+    model = models.graph(
+        [node("Relu", ["x"], ["r0"]), *nodes],
+        {"x": (np.float32, [1, 6, 2])},
+        {f"r{count}": (np.float32, [1, 6, 2])},
+        {"row": np.array([1, -1]), "grid": np.array([1, 6, -1])},
+    )
+    values, layouts = analysed(model)
+    assert layouts.separable
+    assert layouts[values[f"r{count}"]].dims == (None, 6, 2)
+    assert len(sweeps) == 4  # to free, two to find the axis that moves, one for contents
+
+
+def test_a_batch_without_a_name_is_named() -> None:
+    """As sklearn's exporters write it: a dimension with neither value nor name."""
+    model = models.graph(
+        [node("Add", ["a", "b"], ["y"])],
+        {"a": (np.float32, ["N", 4]), "b": (np.float32, ["N", 4])},
+        {"y": (np.float32, ["N", 4])},
+        {},
+    )
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].ClearField("dim_param")
+    values, layouts = analysed(model)
+    assert layouts.separable, layouts.mixing
+    for name in "aby":
+        assert layouts[values[name]].dims == (None, 4)
+        assert layouts.batch_axis(values[name]) == 0
+    assert values["a"].shape == values["b"].shape == ir.Shape([batch_module.BATCH, 4])
+
+
+def test_only_what_the_target_depends_on_is_judged() -> None:
+    model = models.graph(
+        [node("Relu", ["x"], ["y"]), node("ReduceMean", ["x", "axes"], ["side"], keepdims=0)],
+        {"x": (np.float32, ["N", 4])},
+        {"y": (np.float32, ["N", 4]), "side": (np.float32, [4])},
+        {"axes": np.array([0])},
+    )
+    graph = load(model).normalised.clone().graph
+    y, side = graph.outputs
+    assert not analyse(graph, list(graph.inputs)).separable
+    assert not analyse(graph, list(graph.inputs), target=side).separable
+    layouts = analyse(graph, list(graph.inputs), target=y)
+    assert layouts.separable
+    assert layouts[y].dims == (None, 4)
+    assert layouts[side].batch is None
+    assert not analyse(graph, list(graph.inputs), separable=False, target=y).separable
 
 
 def test_inputs_whose_first_axis_counts_samples() -> None:

@@ -88,7 +88,7 @@ def test_two_parts_compute_what_the_whole_did(sizes: dict[str, int], known: list
 def test_explanations_split_in_three_compute_what_the_whole_did(name: str) -> None:
     model = models.SUPPORTED[name]()
     program = build_program(load(model), named("deepshap"))
-    sizes = _bytes_of_one(program)
+    sizes = _bytes_of_one(program, {})
     whole = proto(program.model)
     x, references = models.samples(model, 2), models.samples(model, 3, seed=1)
     feeds = x | {program.references[k]: a for k, a in references.items()}

@@ -383,6 +383,29 @@ def pools() -> Iterator[Case]:
         {**k3, "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1, "count_include_pad": 1},
         note="ceil_mode, pads count",
     )
+    # A last window that starts past the input is dropped by the runtimes. ONNX's own inference,
+    # which checks the emitted files, does so from opset 22; tests/graph/test_shapes.py has 18.
+    line = (N, 2, 5)
+    padded = {"kernel_shape": [3], "strides": [3], "pads": [1, 1], "ceil_mode": 1}
+    gaps = {"kernel_shape": [1], "strides": [3], "ceil_mode": 1}
+    yield Case("AveragePool", [line], {**padded}, note="ceil_mode, window in padding", opset=22)
+    yield Case(
+        "AveragePool",
+        [line],
+        {**padded, "count_include_pad": 1},
+        note="ceil_mode, window in padding, pads count",
+        opset=22,
+    )
+    yield Case(
+        "AveragePool", [(N, 2, 6)], {**gaps}, note="ceil_mode, window past the end", opset=22
+    )
+    yield Case(
+        "AveragePool",
+        [(N, 2, 6)],
+        {**gaps, "auto_pad": "VALID"},
+        note="ceil_mode, VALID, window past the end",
+        opset=22,
+    )
     yield Case("AveragePool", [IMAGE], {**k2, "dilations": [2, 2]}, note="dilations", opset=19)
     for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         yield Case("AveragePool", [IMAGE], {**k2, "strides": [2, 2], "auto_pad": auto}, note=auto)
@@ -407,12 +430,20 @@ def pools() -> Iterator[Case]:
     yield Case(
         "MaxPool", [IMAGE], {**k2, "strides": [2, 2], "ceil_mode": 1}, note="ceil_mode", **pool
     )
+    yield Case("MaxPool", [line], {**padded}, note="ceil_mode, window in padding", opset=22, **pool)
+    yield Case(
+        "MaxPool", [(N, 2, 6)], {**gaps}, note="ceil_mode, window past the end", opset=22, **pool
+    )
     yield Case("MaxPool", [IMAGE], {**k2, "dilations": [2, 2]}, note="dilations", **pool)
     yield Case("MaxPool", [IMAGE], {**k2, "strides": [3, 3]}, note="gaps", **pool)
     for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         yield Case(
             "MaxPool", [IMAGE], {**k2, "strides": [2, 2], "auto_pad": auto}, note=auto, **pool
         )
+    for auto in ("SAME_UPPER", "SAME_LOWER"):
+        both = {"kernel_shape": [4], "strides": [2], "auto_pad": auto}
+        yield Case("MaxPool", [line], both, note=f"overlapping {auto}", **pool)
+        yield Case("AveragePool", [line], both, note=f"overlapping {auto}")
     yield Case("MaxPool", [(N, 2, 7)], {"kernel_shape": [3], "strides": [2]}, note="1-D", **pool)
     yield Case("MaxPool", [(N, 1, 3, 3, 4)], {"kernel_shape": [2, 2, 2]}, note="3-D", **pool)
 

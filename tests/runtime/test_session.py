@@ -1,3 +1,4 @@
+import re
 import threading
 import time
 
@@ -31,6 +32,22 @@ def session(model: bytes, asked: list[str] | None = None) -> Session:
 def test_without_a_device_none_takes_the_cpu(mlp: bytes) -> None:
     assert choose(None) == [CPU]
     assert session(mlp).device == "cpu"
+
+
+def test_one_provider_may_be_a_plain_string(mlp: bytes) -> None:
+    assert choose(CPU) == choose([CPU]) == choose((CPU,)) == [CPU]
+    model = models.mlp()
+    explain = Explainer(model, models.samples(model, 2), providers=CPU)
+    assert explain(models.samples(model, 1)).references == 2
+    with pytest.raises(ProviderError, match="has no cpu; it has"):
+        choose("cpu")
+
+
+@pytest.mark.parametrize("given", [3, [3], [(CPU, {})], [None]])
+def test_things_that_are_no_providers_are_refused(given: object) -> None:
+    text = re.escape(f"providers={given!r}: give names such as 'CPUExecutionProvider'")
+    with pytest.raises(ProviderError, match=text):
+        choose(given)  # type: ignore[arg-type]
 
 
 def test_absent_provider_is_refused_by_name(mlp: bytes) -> None:

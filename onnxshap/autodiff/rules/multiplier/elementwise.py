@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, multiplier
-from onnxshap.autodiff.secants import exp_secant, ratio, smooth_slope
+from onnxshap.autodiff.secants import FAR, exp_secant, ratio, smooth_slope
 from onnxshap.graph.builder import Builder
 
 
@@ -122,8 +122,11 @@ def where(ctx: Context, m: ir.Value) -> Cotangents:
     c, c0 = op.Cast(ctx.x(0), to=dtype), op.Cast(ctx.r(0), to=dtype)
     share = op.Mul(op.Add(c, c0), 0.5)
     shares = [share, op.Sub(1.0, share)]
-    deltas = [ctx.delta(1), ctx.delta(2)]
-    dy = op.Sub(ctx.y(), ctx.y_ref())
+    # Infinite branches, as masks have, are far ones: their products must stay numbers.
+    far = op.value(-FAR, dtype), op.value(FAR, dtype)
+    x, r = ([op.Clip(side(i), *far) for i in (1, 2)] for side in (ctx.x, ctx.r))
+    deltas = [op.Sub(a, b) for a, b in zip(x, r, strict=True)]
+    dy = op.Sub(op.Where(ctx.x(0), *x), op.Where(ctx.r(0), *r))
     missing = op.Sub(dy, op.Sum(*(op.Mul(s, d) for s, d in zip(shares, deltas, strict=True))))
     norm = op.Sum(*(op.Mul(d, d) for d in deltas))
     step = ratio(op, missing, norm)

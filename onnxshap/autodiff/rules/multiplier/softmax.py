@@ -11,10 +11,8 @@ import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, multiplier
-from onnxshap.autodiff.secants import exp_secant, tanhc
+from onnxshap.autodiff.secants import FAR, exp_secant, tanhc
 from onnxshap.graph.builder import Builder
-
-_FLOOR = -1e30  # stands for -inf, the logit of a masked position: differences stay finite
 
 
 @multiplier("LogSoftmax", form="paired", family="decomposed")
@@ -38,7 +36,7 @@ def _log_form(ctx: Context) -> tuple[ir.Value, ir.Value, ir.Value, int]:
     w = (p a + p0 (1 - a)) th(ds) / th(dL), a = sigmoid(dL), th(d) = tanh(d/2)/(d/2).
     """
     op, axis = ctx.op, ctx.axis(ctx.attr("axis", -1))
-    s, r = (op.Max(v, op.value(_FLOOR, v.dtype)) for v in (ctx.x(), ctx.r()))
+    s, r = (op.Max(v, op.value(-FAR, v.dtype)) for v in (ctx.x(), ctx.r()))
     level, level0 = _log_sum_exp(op, s, axis), _log_sum_exp(op, r, axis)
     log_p, log_p0 = op.Sub(s, level), op.Sub(r, level0)
     rise = op.Sub(level, level0)

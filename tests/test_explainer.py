@@ -69,16 +69,6 @@ def named_arrays(arrays: np.ndarray | Arrays) -> Arrays:
 
 
 @pytest.fixture(scope="module")
-def cnn() -> onnx.ModelProto:
-    return models.cnn()
-
-
-@pytest.fixture(scope="module")
-def x(cnn: onnx.ModelProto) -> np.ndarray:
-    return models.samples(cnn, 3)["image"]
-
-
-@pytest.fixture(scope="module")
 def background(cnn: onnx.ModelProto) -> np.ndarray:
     return models.samples(cnn, 12, seed=1)["image"]
 

@@ -15,16 +15,6 @@ STRING = onnx.TensorProto.STRING
 
 
 @pytest.fixture(scope="module")
-def cnn() -> onnx.ModelProto:
-    return models.cnn()
-
-
-@pytest.fixture(scope="module")
-def x(cnn: onnx.ModelProto) -> np.ndarray:
-    return models.samples(cnn, 3)["image"]
-
-
-@pytest.fixture(scope="module")
 def explain(cnn: onnx.ModelProto, x: np.ndarray) -> Explainer:
     return Explainer(cnn, x[:2], target=1)
 

@@ -86,16 +86,6 @@ def same(found: Arrays, explained: Explanation) -> None:
 
 
 @pytest.fixture(scope="module")
-def cnn() -> onnx.ModelProto:
-    return models.cnn()
-
-
-@pytest.fixture(scope="module")
-def x(cnn: onnx.ModelProto) -> np.ndarray:
-    return models.samples(cnn, 3)["image"]
-
-
-@pytest.fixture(scope="module")
 def background(cnn: onnx.ModelProto) -> np.ndarray:
     return models.samples(cnn, 4, seed=1)["image"]
 

@@ -1,5 +1,6 @@
 """Check arrays against the model's inputs, and hand them out in rows ready to run."""
 
+import mmap
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -156,3 +157,17 @@ class Inputs:
             warnings.warn(
                 f'input "{name}": {given} is cast to the model\'s {wanted}', OnnxShapWarning, 4
             )
+
+
+def release(arrays: Iterable[np.ndarray]) -> None:
+    """Let go of the resident pages of read-only memory maps, once their rows are copied.
+
+    The pages are clean, so nothing is lost: the next access reads them from the file again. Maps
+    that can be written to are left alone, and so are systems that have no such advice.
+    """
+    for array in arrays:
+        mapped = getattr(array, "_mmap", None)
+        if isinstance(array, np.memmap) and array.mode == "r" and mapped is not None:
+            advice = getattr(mmap, "MADV_DONTNEED", None)
+            if advice is not None:
+                mapped.madvise(advice)

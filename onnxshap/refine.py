@@ -20,7 +20,7 @@ from onnxshap.compiled import Compiled, DeviceValues, References
 from onnxshap.errors import UnknownShapeError
 from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model
-from onnxshap.inputs import Inputs
+from onnxshap.inputs import Inputs, release
 from onnxshap.methods import Method, build_program
 from onnxshap.methods.program import Program
 from onnxshap.runtime.moments import Moments
@@ -274,6 +274,7 @@ class Refinement:
                 rows = self._inputs.rows(background.arrays, start, stop, "background")
                 # A copy: what is kept must not change with the caller's array.
                 rows = {name: array.copy() for name, array in rows.items()}
+                release(background.arrays.values())
                 for name in held:
                     rows[name] = np.repeat(groups[0].feeds[name], stop - start, axis=0)
                 found = compiled.reference(self._as_fed(rows), stop - start, self.stop)

@@ -8,6 +8,7 @@ import pytest
 from onnx import helper
 
 from onnxshap import ExecutionError, Explainer, InputError, OnnxShapWarning
+from onnxshap.inputs import release
 from onnxshap.methods import DeepShap
 from tests.helpers import models
 
@@ -322,3 +323,14 @@ def test_strings_cannot_be_fed(used: bool, remedy: str) -> None:
     text = f'input "words" is of type STRING; strings cannot be fed. {remedy}'
     with pytest.raises(InputError, match="^" + re.escape(text)):
         Explainer(model, method="gradient")
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_released_maps_keep_their_contents(tmp_path, mode: str) -> None:
+    np.save(tmp_path / "rows.npy", np.arange(3000, dtype=np.float32))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode=mode)
+    if mode != "r":
+        mapped[:5] = -1  # a page that holds what the file does not
+    before = np.array(mapped)
+    release([mapped, mapped[10:20], np.zeros(3)])
+    np.testing.assert_array_equal(mapped, before)

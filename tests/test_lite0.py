@@ -120,9 +120,9 @@ import numpy as np, psutil
 import onnx, onnxruntime
 from onnxshap import Explainer
 process, peak, stop = psutil.Process(), 0, threading.Event()
-def resident():  # without pages of mapped files: the system takes those back when it needs them
+def resident():
     info = process.memory_info()
-    return info.rss - getattr(info, "shared", 0)
+    return info.rss
 idle = resident()
 def watch():
     global peak

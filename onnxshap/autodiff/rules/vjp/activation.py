@@ -95,7 +95,8 @@ def log_softmax(ctx: Context, g: ir.Value) -> Cotangents:
 @vjp("Relu")
 def relu(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g [x > 0]."""
-    return [ctx.op.Mul(g, ctx.op.Sign(ctx.y()))]
+    y = ctx.y()  # not x: the runtime can then still fuse the ReLU into the layer before it
+    return [ctx.op.Mul(g, _where(ctx, ctx.op.Greater(y, 0.0), y))]
 
 
 @vjp("Selu")

@@ -49,7 +49,7 @@ def max_pool(ctx: Context, m: ir.Value) -> Cotangents:
     for side, values, share in sides:
         indices, layout = max_positions(ctx, values)
         paired = ctx.pair(indices, layout, side)
-        places.append(ctx.flatten(ctx.spread(paired, layout), layout))
+        places.append(ctx.lift.flatten(ctx.spread(paired, layout), layout, indices))
         updates.append(op.Reshape(ctx.flatten(op.Mul(m, share), output), [0, 0, -1]))
     placed = scatter_to_windows(ctx, op.Concat(*updates, axis=2), op.Concat(*places, axis=2))
     return [ratio(op, ctx.unflatten(placed, own), ctx.delta())]

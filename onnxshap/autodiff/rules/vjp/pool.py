@@ -62,6 +62,6 @@ def max_pool(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g added at each window's first maximum."""
     op, x = ctx.op, ctx.input(0)
     indices, layout = max_positions(ctx, x)
-    places = ctx.flatten(ctx.spread(ctx.pair(indices, layout), layout), layout)
+    places = ctx.lift.flatten(ctx.spread(ctx.pair(indices, layout), layout), layout, indices)
     updates = op.Reshape(ctx.flatten(g, ctx.node.outputs[0]), [0, 0, -1])
     return [ctx.unflatten(scatter_to_windows(ctx, updates, places), x)]

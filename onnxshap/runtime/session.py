@@ -103,6 +103,8 @@ class Session:
             ort.preload_dlls()
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        # Between runs the threads of one session would spin against those of the next.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if plain_kernels:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         try:

@@ -11,19 +11,21 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "onnxshap"
 
 # Layers from the bottom up: a room may import itself and rooms below, and those third parties.
-ROOMS = ["errors", "graph", "autodiff", "methods", "runtime", "top"]
+ROOMS = ["errors", "graph", "autodiff", "homogeneity", "methods", "runtime", "top"]
 MAY_IMPORT = {
     "errors": set(),
     "graph": {"errors"},
     "autodiff": {"errors", "graph"},
-    "methods": {"errors", "graph", "autodiff"},
+    "homogeneity": {"errors", "graph"},
+    "methods": {"errors", "graph", "autodiff", "homogeneity"},
     "runtime": {"errors"},
-    "top": {"errors", "graph", "autodiff", "methods", "runtime"},
+    "top": {"errors", "graph", "autodiff", "homogeneity", "methods", "runtime"},
 }
 NEVER = {
     "errors": {"onnx", "onnx_ir", "onnxruntime", "numpy"},
     "graph": {"onnxruntime", "matplotlib"},
     "autodiff": {"onnxruntime", "matplotlib"},
+    "homogeneity": {"onnxruntime", "matplotlib"},
     "methods": {"onnxruntime", "matplotlib"},
     "runtime": {"onnx", "onnx_ir", "matplotlib"},
     "top": {"torch", "onnxscript", "spox"},
@@ -96,6 +98,7 @@ def test_vjp_rules_do_not_import_one_another() -> None:
         ("onnxshap.graph.builder", "onnxshap.autodiff.engine"),
         ("onnxshap.runtime.plan", "onnxshap.methods.program"),
         ("onnxshap.autodiff.engine", "onnxruntime"),
+        ("onnxshap.homogeneity.proof", "onnxshap.autodiff.registry"),
         ("onnxshap.methods.deepshap", "onnxshap.explainer"),
     ],
 )
@@ -117,6 +120,13 @@ def test_import_loads_no_runtime_and_no_notebook_package() -> None:
     assert "onnxruntime" in fresh(f"import onnxruntime; {code}")
 
 
+def test_import_of_xdnn_loads_no_runtime() -> None:
+    code = (
+        "import sys, onnxshap.xdnn; print([m for m in ('onnx', 'onnxruntime') if m in sys.modules])"
+    )
+    assert fresh(code).strip() == "[]"
+
+
 def test_import_takes_less_than_half_a_second() -> None:
     code = "import time; t = time.perf_counter(); import onnxshap; print(time.perf_counter() - t)"
     assert min(float(fresh(code)) for _ in range(3)) < 0.5
@@ -124,8 +134,12 @@ def test_import_takes_less_than_half_a_second() -> None:
 
 def test_every_public_name_exists() -> None:
     import onnxshap
+    import onnxshap.xdnn
 
-    for name in onnxshap.__all__:
-        assert getattr(onnxshap, name) is not None
+    for module in (onnxshap, onnxshap.xdnn):
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match=r"'onnxshap.xdnn' has no attribute 'nothing'"):
+        onnxshap.xdnn.nothing  # noqa: B018  the access is the test
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         onnxshap.nothing  # noqa: B018  the access is the test

@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from onnxshap.compiled import References
 from onnxshap.explanation import Arrays, Explanation
+from onnxshap.runtime.moments import Moments
 
 
 class Chunk:
-    """Results of some references for all explicands and targets, assembled piece by piece."""
+    """Results of some references for all explicands and targets, assembled piece by piece.
 
-    def __init__(self, per_reference: bool, has_references: bool) -> None:
-        self._per_reference = per_reference and has_references
-        self._has_references = has_references
+    ``summed``: pieces are sums over some of the method's steps, which add up.
+    """
+
+    def __init__(self, per_reference: bool, references: References | None, summed: bool) -> None:
+        self._per_reference = per_reference and references is not None
+        self._references, self._summed = references, summed
         self._arrays: dict[str, dict[str, np.ndarray]] = {}
 
     def place(
@@ -29,8 +34,9 @@ class Chunk:
             for source, array in arrays.items():
                 whole = self._arrays.setdefault(kind, {})
                 if source not in whole:
-                    whole[source] = np.empty((*shape, *array.shape[2:]), array.dtype)
-                whole[source][targets, explicands] = array
+                    dtype = np.dtype(np.float64) if self._summed else array.dtype
+                    whole[source] = np.zeros((*shape, *array.shape[2:]), dtype)
+                whole[source][targets, explicands] += array
 
     @property
     def means(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -39,7 +45,7 @@ class Chunk:
             deviations = self._arrays["deviation"]
             return {s: (mean, deviations[s]) for s, mean in self._arrays["mean"].items()}
         own = self._arrays["contributions"]
-        if self._has_references:  # one pair at a time: the axis of references has size 1
+        if self._references is not None:  # one at a time: the axis of references has size 1
             own = {s: a[:, :, 0] for s, a in own.items()}
         return {s: (a, np.zeros_like(a)) for s, a in own.items()}
 
@@ -47,6 +53,48 @@ class Chunk:
     def single(self) -> dict[str, np.ndarray]:
         """Contributions of every reference [K, N, M, *x], where they were asked for."""
         return self._arrays["contributions"] if self._per_reference else {}
+
+    @property
+    def count(self) -> int:
+        """How many references these are of; 1 for methods without."""
+        return 1 if self._references is None else len(self._references.rows)
+
+    @property
+    def base(self) -> np.ndarray | None:
+        """Mean output over the chunk's references, float64."""
+        if self._references is None or self._references.outputs is None:
+            return None
+        mean: np.ndarray = self._references.outputs.mean(0, dtype=np.float64)
+        return mean
+
+
+class Running:
+    """What has come together so far: means over references, and those of every reference."""
+
+    def __init__(self) -> None:
+        self.means: dict[str, Moments] = {}
+        self.base = Moments()
+        self.single: list[dict[str, np.ndarray]] = []
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the results of more references."""
+        for source, (mean, squares) in chunk.means.items():
+            self.means.setdefault(source, Moments()).add(chunk.count, mean, squares)
+        if chunk.base is not None:
+            self.base.add(chunk.count, chunk.base, np.zeros_like(chunk.base))
+        self.single.append(chunk.single)
+
+    def with_part(self, chunk: Chunk, share: float) -> "Running":
+        """Return what there would be if the rest of ``chunk`` were like the ``share`` that is."""
+        other = Running()
+        for source, (mean, squares) in chunk.means.items():
+            before = self.means.get(source, Moments())
+            other.means[source] = before.plus(chunk.count, mean / share, squares)
+        if chunk.base is not None:
+            other.base = self.base.plus(chunk.count, chunk.base, np.zeros_like(chunk.base))
+        part = {source: a / share for source, a in chunk.single.items()}
+        other.single = [*self.single, part]
+        return other
 
 
 def samples_first(array: np.ndarray | None, dtype: np.dtype) -> Any:

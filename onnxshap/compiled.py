@@ -6,6 +6,7 @@ depend on, their results stay on the device.
 """
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ import onnx_ir as ir
 
 from onnxshap.errors import ExecutionError
 from onnxshap.graph.dependence import reachable
+from onnxshap.graph.model import Model
 from onnxshap.graph.partition import extract, partition
 from onnxshap.graph.shapes import Known, infer
+from onnxshap.methods import Method, build_program
 from onnxshap.methods.program import Program
 from onnxshap.runtime.session import DeviceValue, Session, Stop, Worker
 
@@ -24,9 +27,9 @@ DeviceValues = dict[str, DeviceValue]
 
 @dataclass
 class References:
-    """Results of the reference pass for some references: on the device, and their outputs."""
+    """Results of the reference pass for some rows of the background, on the device."""
 
-    count: int
+    rows: range
     values: DeviceValues
     outputs: np.ndarray | None
 
@@ -72,9 +75,9 @@ class Compiled:
         return outputs, kept | {name: session.put(array) for name, array in feeds.items()}
 
     def reference(
-        self, feeds: dict[str, np.ndarray], count: int, stop: Stop | None = None
+        self, feeds: dict[str, np.ndarray], rows: range, stop: Stop | None = None
     ) -> References:
-        """Run the reference side on a chunk of ``count`` references [M, *x]."""
+        """Run the reference side on some ``rows`` of the background, [M, *x]."""
         program = self.program
         session = self._session("reference", self._reference_model)
         named = {program.references[name]: array for name, array in feeds.items()}
@@ -86,19 +89,18 @@ class Compiled:
         outputs = None if output is None else self._samples_first(values[output].numpy())
         kept = {name: values[name] for name in self._reference_cut}
         kept |= {name: session.put(array) for name, array in named.items()}
-        return References(count, kept, outputs)
+        return References(rows, kept, outputs)
 
     def pairs(
         self,
-        explicands: DeviceValues,
-        references: DeviceValues,
+        values: Mapping[str, DeviceValue | np.ndarray],
         seed: np.ndarray,
         outputs: Sequence[str],
         stop: Stop | None = None,
     ) -> dict[str, np.ndarray]:
-        """Run the backward pass over all pairs."""
+        """Run the backward pass over all pairs, given ``values`` of the passes before it."""
         session = self._session("pair", self._pair_model)
-        found = session.run({self.program.seed: seed, **explicands, **references}, outputs, stop)
+        found = session.run({self.program.seed: seed, **values}, outputs, stop)
         return {name: value.numpy() for name, value in found.items()}
 
     def _session(self, which: str, model: ir.Model) -> Session:
@@ -182,6 +184,48 @@ class Compiled:
             f"node with a non-finite output is {self.first_nonfinite(feeds)}. Check the input's "
             "range and preprocessing."
         )
+
+
+class Engine:
+    """What siblings share: the program and its sessions. Rebuilt once at most, if samples mix."""
+
+    def __init__(
+        self,
+        model: Model,
+        method: Method,
+        output: str | None,
+        inputs: Sequence[str] | None,
+        varying: Sequence[str] | None,
+        providers: Sequence[str] | None,
+        sizes: Mapping[str, int],
+    ) -> None:
+        self.model, self.method = model, method
+        self._output, self._inputs, self._varying = output, inputs, varying
+        self._providers, self._sizes = providers, sizes
+        self.confirmed = False
+        self._lock = threading.Lock()
+        self._build(separable=True)
+
+    def _build(self, separable: bool) -> None:
+        self.program: Program = build_program(
+            self.model,
+            self.method,
+            output=self._output,
+            inputs=self._inputs,
+            varying=self._varying,
+            separable=separable,
+        )
+        self.compiled = Compiled(self.program, self._providers, self._sizes)
+
+    def confirm(self, sample: dict[str, np.ndarray]) -> None:
+        """Confirm by a run, once, that samples stay separate; shapes alone cannot show it."""
+        with self._lock:
+            if self.confirmed:
+                return
+            mixes = self.program.separable and self.compiled.mixes_samples(sample)
+            if mixes:
+                self._build(separable=False)
+            self.confirmed = mixes is not None
 
 
 def _changed(array: np.ndarray) -> np.ndarray:

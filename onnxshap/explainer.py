@@ -12,13 +12,16 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.assemble import concatenate
+from onnxshap.averages import Chunks
+from onnxshap.background import Background
+from onnxshap.compiled import Engine
 from onnxshap.errors import CompletenessWarning, InputError, OnnxShapWarning
 from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.inputs import Data, Inputs
 from onnxshap.methods import Method, named
-from onnxshap.oneshot import BackgroundAs, one_shot, scan_chunk
-from onnxshap.refine import Background, Engine, Refinement
+from onnxshap.oneshot import BackgroundAs, one_shot
+from onnxshap.refine import Refinement
 from onnxshap.runtime.progress import Progress, ProgressCallback
 from onnxshap.runtime.session import Stop, Stopped
 from onnxshap.targets import TargetSpec
@@ -27,6 +30,16 @@ logger = logging.getLogger("onnxshap")
 
 _TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 5e-3}
 _CUDA_TOLERANCE = 2e-5
+_QUADRATURE = 0.05, 0.01
+"""Of the output difference, where Sundararajan et al. 2017, section 5, advise more steps; and of
+the sum of absolute attributions, beside which a gap does not matter however small the difference.
+"""
+_ADVICE = {
+    "exact": "{:g} of {:.3g}. Rounding grows where the output is small beside what it is made of; "
+    "where onnxshap.check(model) lists blocked nodes, part of it flows through those.",
+    "quadrature": "5 % of it. The gradient changes too fast between the points at which it is "
+    "taken: raise steps=, e.g. onnxshap.methods.IntegratedGradients(steps=512).",
+}
 
 
 class Explainer:
@@ -40,8 +53,9 @@ class Explainer:
         A dict also says which inputs vary: inputs without references are held at the explicand's
         own value. None where the method needs no references.
     method : str or Method
-        ``"deepshap"``, ``"gradient"``, ``"input_x_gradient"``, or an object of
-        `onnxshap.methods`.
+        ``"deepshap"``, ``"integrated_gradients"``, ``"expected_gradients"``, ``"x_gradient"``,
+        ``"gradient"``, ``"input_x_gradient"``, ``"smoothgrad"``, ``"random"``, or an object of
+        `onnxshap.methods` with parameters, e.g. ``IntegratedGradients(steps=256)``.
     target : int, "topK", tuple, list of int, or ndarray
         Which scalar of one sample's output is explained: an index, its K largest elements for
         each explicand, or weights shaped like one sample's output for a weighted sum.
@@ -174,7 +188,7 @@ class Explainer:
         count = len(next(iter(arrays.values())))
         run = self._refinement(arrays, per_reference)
         parts: list[Explanation] = []
-        with Progress(progress, max(1, count) * run.references, self._method.name) as told:
+        with Progress(progress, max(1, count) * run.work, self._method.name) as told:
             for start, stop in run.blocks(count):
                 parts.append(run.final(start, stop, told.update))
         explanation = concatenate(parts)
@@ -240,10 +254,9 @@ class Explainer:
         if self._background is not None and background == "embed":
             own = self._background
             arrays = self._inputs.rows(own.arrays, 0, own.count, "background")
-        engine, chunk = self._engine, None
-        if arrays:
-            chunk = scan_chunk(len(next(iter(arrays.values()))), engine.compiled, self._max_memory)
-        built = one_shot(self._model, engine.program, self._target, arrays, background, chunk)
+        engine, count = self._engine, len(next(iter(arrays.values()), ()))
+        chunks = Chunks.of(count, engine.compiled, self._max_memory)
+        built = one_shot(self._model, engine.program, self._target, arrays, background, chunks)
         logger.info("reference side of %s: %s", path, built.metadata["onnxshap.reference_side"])
         return built.save(path)
 
@@ -283,19 +296,25 @@ class Explainer:
             return
         if gap is None or not gap.size:
             return
+        completeness = self._engine.program.completeness
+        if completeness == "expectation":
+            return  # an error of the draw, which the standard error tells
         tolerance = self._tolerance(several[0].dtype.name)
         lead = np.ndim(explanation.outputs)
         total = sum(np.abs(a).sum(tuple(range(lead, a.ndim)), dtype=np.float64) for a in several)
         base = explanation.base_values if explanation.base_values is not None else 0.0
         scale = np.maximum(np.maximum(np.abs(explanation.outputs), np.abs(base)), total)
-        excess = np.abs(gap) - tolerance * scale
+        allowed = tolerance * scale
+        if completeness == "quadrature":
+            rise = np.abs(explanation.outputs - base)
+            allowed = np.maximum(_QUADRATURE[0] * rise, _QUADRATURE[1] * total)
+        excess = np.abs(gap) - allowed
         worst = np.unravel_index(int(np.argmax(excess)), np.shape(gap))
         if excess[worst] > 0:
+            advice = _ADVICE[completeness].format(tolerance, scale[worst])
             warnings.warn(
                 f"attributions of explicand {worst[0]} miss the output difference by "
-                f"{gap[worst]:.3g}, more than {tolerance:g} of {np.asarray(scale)[worst]:.3g}. "
-                "Rounding grows where the output is small beside what it is made of; where "
-                "onnxshap.check(model) lists blocked nodes, part of it flows through those.",
+                f"{gap[worst]:.3g}, more than {advice}",
                 CompletenessWarning,
                 3,
             )

@@ -12,6 +12,8 @@ from onnxshap.errors import InputError
 
 Arrays = np.ndarray | dict[str, np.ndarray]
 
+_SCALARS = ("references", "method", "complete", "note")
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -45,10 +47,14 @@ class Explanation:
     method: str = ""
     complete: bool = True
     """Whether every reference asked for has been used; False in partial results."""
+    note: str = ""
+    """What a reader must know, e.g. that completeness was waived; empty where there is nothing."""
 
     def summary(self) -> str:
         """One line an explicand and target: output, base value, sum, residual."""
-        lines = [f"{self.method}, {self.references} references"]
+        lines = [self.method + (f", {counted(self.references)}" if self.references else "")]
+        if self.note:
+            lines.append(f"  {self.note}")
         sums = self.sums()
         outputs, targets = np.atleast_1d(self.outputs), self.targets
         for index in np.ndindex(outputs.shape):
@@ -157,12 +163,15 @@ class Explanation:
             if slash:
                 values.setdefault(name, {})[part] = array
             else:
-                values[name] = (
-                    array.item() if name in ("references", "method", "complete") else array
-                )
+                values[name] = array.item() if name in _SCALARS else array
         if not {"attributions", "outputs", "targets"} <= set(values):
             raise InputError(f"{os.fspath(path)!r} is not a saved explanation: no attributions")
         return cls(**values)
+
+
+def counted(references: int) -> str:
+    """``5 references``, ``1 reference``."""
+    return f"{references} reference{'s' if references != 1 else ''}"
 
 
 def _flat(arrays: Arrays, lead: int) -> np.ndarray:

@@ -5,27 +5,20 @@ computes and keeps their activations once, when it loads the file.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxshap.compiled import Compiled
+from onnxshap.averages import Averages, Averaging, Chunks, samples_first
 from onnxshap.errors import InputError
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.model import Model
-from onnxshap.graph.scan import scan
 from onnxshap.methods.program import Program
-from onnxshap.runtime.plan import DEFAULT_MEMORY
 from onnxshap.targets import Target, TargetSpec
 
 BackgroundAs = Literal["embed", "input"]
-
-_FOLDED = 3
-"""Folding keeps the latest cut, and its inputs while it folds: about three times the smallest."""
 
 
 def one_shot(
@@ -34,7 +27,7 @@ def one_shot(
     target: TargetSpec,
     background: dict[str, np.ndarray],
     background_as: BackgroundAs,
-    chunk: int | None = None,
+    chunks: Chunks,
 ) -> Model:
     """Turn a program into a graph that needs nothing but a runtime.
 
@@ -43,15 +36,26 @@ def one_shot(
     attribution, and ``target``, int64 class indices counted from the front. Where references are
     an input and only one is fed, ``standard_error`` is NaN: undefined, as 0 would claim certainty.
 
-    ``chunk``: run embedded references in a Scan, this many at a time, instead of letting the
-    runtime fold and keep the whole reference side at load. It must divide their number.
+    ``chunks``: what is run in a Scan, and how much at a time: embedded references, instead of
+    letting the runtime fold and keep the whole reference side at load, and a method's steps.
 
     Raises
     ------
     InputError
-        If the model mixes samples, an input is held at the explicand's value, or the output's
-        size is not known.
+        If the model mixes samples, an input is held at the explicand's value, the output's size
+        is not known, or the method draws numbers for each explicand, or for references not known.
     """
+    drawn = {filled.along for filled in program.filled.values()}
+    if "explicands" in drawn:
+        raise InputError(
+            f"method {program.method!r} draws new numbers for each explicand; a file has none to "
+            "draw. Export another method."
+        )
+    if "references" in drawn and background_as == "input":
+        raise InputError(
+            f"method {program.method!r} draws a point for each reference, so a file must hold "
+            'them: use background="embed"'
+        )
     if not program.separable:
         raise InputError(
             f"this model cannot be exported with its explanation: {program.mixing}, so explicands "
@@ -68,25 +72,7 @@ def one_shot(
             f'export: the size of output "{program.output}" must be known; one sample\'s output is '
             f"[{shown}]. Declare the input's sizes in the model, or its output's."
         )
-    return _OneShot(model, program, target, background, background_as, chunk).build()
-
-
-def scan_chunk(references: int, compiled: Compiled, max_memory: int | None) -> int | None:
-    """How many references to run at a time; None where all their activations fit when folded."""
-    budget = max_memory or DEFAULT_MEMORY
-    if _FOLDED * compiled.cut_bytes * references <= budget:
-        return None
-    fits = max(1, budget // 4 // max(1, _FOLDED * compiled.cut_bytes + compiled.pair_bytes))
-    return max(size for size in range(1, fits + 1) if references % size == 0)
-
-
-@dataclass
-class _Averages:
-    """Over the references: mean contributions [K, N, *x], their squared deviations, mean output."""
-
-    means: dict[str, ir.Value]
-    squares: dict[str, ir.Value]
-    output: ir.Value | None
+    return _OneShot(model, program, target, background, background_as, chunks).build()
 
 
 class _OneShot:
@@ -97,9 +83,9 @@ class _OneShot:
         target: TargetSpec,
         background: dict[str, np.ndarray],
         background_as: BackgroundAs,
-        chunk: int | None,
+        chunks: Chunks,
     ) -> None:
-        self._model, self._program, self._chunk = model, program, chunk
+        self._model, self._program, self._chunks = model, program, chunks
         self._background, self._background_as = background, background_as
         self._ir = program.model.clone()
         self._graph = self._ir.graph
@@ -112,118 +98,45 @@ class _OneShot:
     def build(self) -> Model:
         op, program = self._op, self._program
         with op.scope("target", side="seed"):
-            samples = self._samples_first(self._values[program.output])
+            samples = samples_first(op, self._values[program.output], program)
             indices, seed = self._seed(samples)
         self._replace_seed(seed)
         extra: dict[str, ir.Value] = {}
         with op.scope("explanation", side="backward"):
-            averages = self._averages() if self._chunk is None else self._scanned(seed)
+            averages = self._averages()
             for source, mean in averages.means.items():
                 extra[f"{source}/attribution"] = self._by_sample(mean, source)
-            if averages.output is not None:
-                base = self._sum(op.Mul(seed, averages.output), 2)
-                extra["base_value"] = self._lead_by_sample(base)
-                if program.closed:
-                    total = op.Sum(*(self._sum(mean, 2) for mean in averages.means.values()))
-                    value = self._sum(op.Mul(seed, samples), 2)
-                    residual = op.Sub(total, op.Sub(value, base))
-                    extra["residual"] = self._lead_by_sample(residual)
-                extra |= self._standard_errors(averages)
+            extra |= self._balance(averages, seed, samples)
+            extra |= self._standard_errors(averages)
             if indices is not None:
                 extra["target"] = indices
         self._seal(extra)
         return Model(ir.serde.serialize_model(self._ir))
 
-    # --- references ------------------------------------------------------------------------------
+    def _averages(self) -> Averages:
+        program, background, spec = self._program, self._background, self._target.spec
+        targets = self._target.top if isinstance(spec, str) else len(self._target.fixed)
+        values, chunks = self._values, self._chunks
+        return Averaging(self._graph, self._op, program, values, background, chunks, targets).run()
 
-    def _averages(self) -> _Averages:
-        """All references at once: embedded ones are folded when the runtime loads the file."""
-        program, values = self._program, self._values
-        ends = program.mean or program.contributions
-        output = None
-        if program.reference_output is not None:
-            rows = self._samples_first(values[program.reference_output])
-            output = self._op.ReduceMean(rows, [0], keepdims=0)
-        return _Averages(
-            {source: values[end] for source, end in ends.items()},
-            {source: values[end] for source, end in program.deviation.items()},
-            output,
-        )
-
-    def _scanned(self, seed: ir.Value) -> _Averages:
-        """References in chunks: running means, combined as in Chan et al. 1979."""
-        op, program, values = self._op, self._program, self._values
-        chunk = self._chunk
-        assert chunk is not None
-        assert program.reference_output is not None
-        dtype = values[program.output].dtype
-        chunks = {}
-        for name, twin in program.references.items():
-            array = self._background[name]
-            shape = (len(array) // chunk, chunk, *array.shape[1:])
-            scanned = self._initializer(f"{twin}/chunks", array.reshape(shape))
-            values[twin].shape = ir.Shape([chunk, *array.shape[1:]])
-            chunks[values[twin]] = scanned
-        sources = program.sources
-        zeros = [self._zeros(source) for source in sources]
-        sample = op.Expand(op.value(0.0, dtype), list(program.output_sample) or [1])
-        if not program.output_sample:
-            sample = op.Squeeze(sample, [0])
-        states = [op.value(0.0, dtype), sample, *zeros, *zeros]
-        ends = [*program.mean.values(), *program.deviation.values(), program.reference_output]
-
-        def update(
-            body: Builder, before: Sequence[ir.Value], found: Mapping[str, ir.Value]
-        ) -> list[ir.Value]:
-            count, output = before[0], before[1]
-            means, squares = before[2 : 2 + len(sources)], before[2 + len(sources) :]
-            assert program.reference_output is not None
-            rows = self._samples_first(found[program.reference_output], body)
-            total = body.Add(count, float(chunk))
-            after = [total, body.Add(output, body.ReduceSum(rows, [0], keepdims=0))]
-            weights = body.Div(float(chunk), total), body.Div(body.Mul(count, float(chunk)), total)
-            new_squares = []
-            for k, source in enumerate(sources):
-                gap = body.Sub(found[program.mean[source]], means[k])
-                after.append(body.Add(means[k], body.Mul(gap, weights[0])))
-                between = body.Mul(body.Mul(gap, gap), weights[1])
-                within = found[program.deviation[source]]
-                new_squares.append(body.Add(squares[k], body.Add(within, between)))
-            return [*after, *new_squares]
-
-        results = [values[end] for end in ends]
-        final = scan(self._graph, chunks, results, states, update, "references")
-        middle = 2 + len(sources)
-        return _Averages(
-            dict(zip(sources, final[2:middle], strict=True)),
-            dict(zip(sources, final[middle:], strict=True)),
-            op.Div(final[1], final[0]),
-        )
-
-    def _zeros(self, source: str) -> ir.Value:
-        """[K, N, *x] of zeros."""
-        op, axis = self._op, self._program.source_batch[source]
-        value, rank = self._values[source], len(self._program.source_sample[source]) + 1
-        if axis:
-            value = op.Transpose(value, perm=[axis, *(a for a in range(rank) if a != axis)])
-        spec = self._target.spec
-        count = self._target.top if isinstance(spec, str) else len(self._target.fixed)
-        return op.Expand(op.Mul(op.Unsqueeze(value, [0]), 0.0), [count, *[1] * rank])
-
-    def _initializer(self, name: str, array: np.ndarray) -> ir.Value:
-        value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
-        value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape(array.shape)
-        self._graph.register_initializer(value)
-        return value
+    def _balance(
+        self, averages: Averages, seed: ir.Value, samples: ir.Value
+    ) -> dict[str, ir.Value]:
+        """Base value, and the residual where the method promises completeness."""
+        op, program = self._op, self._program
+        if program.base is None:
+            return {}
+        value = self._sum(op.Mul(seed, samples), 2)
+        base = op.Mul(value, 0.0)
+        if averages.output is not None:
+            base = self._sum(op.Mul(seed, averages.output), 2)
+        found = {"base_value": self._lead_by_sample(base)}
+        if program.closed and program.completeness != "none":
+            total = op.Sum(*(self._sum(mean, 2) for mean in averages.means.values()))
+            found["residual"] = self._lead_by_sample(op.Sub(total, op.Sub(value, base)))
+        return found
 
     # --- target ----------------------------------------------------------------------------------
-
-    def _samples_first(self, output: ir.Value, op: Builder | None = None) -> ir.Value:
-        axis = self._program.output_batch
-        if not axis:
-            return output
-        order = [axis, *(a for a in range(len(self._target.shape) + 1) if a != axis)]
-        return (op or self._op).Transpose(output, perm=order)
 
     def _seed(self, samples: ir.Value) -> tuple[ir.Value | None, ir.Value]:
         """Class indices [N] or [N, K], and weights [K, N, *output]."""
@@ -276,8 +189,10 @@ class _OneShot:
             return self._op.Squeeze(value, [0])
         return self._op.Transpose(value, perm=[1, 0])
 
-    def _standard_errors(self, averages: _Averages) -> dict[str, ir.Value]:
+    def _standard_errors(self, averages: Averages) -> dict[str, ir.Value]:
         op, program = self._op, self._program
+        if not averages.squares:
+            return {}
         embedded = len(next(iter(self._background.values()), ()))
         if self._background_as == "embed" and embedded < 2:
             return {}
@@ -311,7 +226,6 @@ class _OneShot:
             outputs.append(end)
         graph.outputs.clear()
         graph.outputs.extend(outputs)
-        self._place_background()
         graph.sort()
         digest = hashlib.sha256()
         for name, array in self._background.items():
@@ -327,16 +241,24 @@ class _OneShot:
                 "onnxshap.rules": program.rules_hash,
                 "onnxshap.references": digest.hexdigest() if self._background else "",
                 "onnxshap.reference_side": self._reference_side(),
+                "onnxshap.steps": self._steps(),
+                "onnxshap.note": program.note,
             }
         )
         RemoveUnusedNodesPass()(self._ir)
 
     def _reference_side(self) -> str:
-        if self._chunk is not None:
-            return f"scanned, {self._chunk} references at a time"
+        if self._chunks.references is not None:
+            return f"scanned, {self._chunks.references} references at a time"
         if not self._program.references:
             return "none"
         return "folded at load" if self._background_as == "embed" else "run on the input"
+
+    def _steps(self) -> str:
+        if self._program.steps is None:
+            return "none"
+        count, chunk = len(self._program.steps.weights), self._chunks.steps
+        return f"{count}, {'all' if chunk is None else chunk} at a time"
 
     def _declared(self, name: str) -> list[int | str | None]:
         """Shape of an added output, for the file's readers."""
@@ -356,16 +278,6 @@ class _OneShot:
     def _batch_symbol(self) -> str:
         shape = self._values[self._program.inputs[0]].shape
         return str(shape[0].value) if shape is not None and not isinstance(shape[0], int) else "N"
-
-    def _place_background(self) -> None:
-        if self._background_as == "input" or self._chunk is not None:
-            return
-        for name, twin in self._program.references.items():
-            value, array = self._values[twin], self._background[name]
-            self._graph.inputs.remove(value)
-            value.const_value = ir.tensor(np.ascontiguousarray(array), name=twin)
-            value.shape = ir.Shape(array.shape)
-            self._graph.register_initializer(value)
 
 
 def _plain(spec: object) -> object:

@@ -1,7 +1,6 @@
 """One call of an explainer: chunks of explicands and references, and running means over them."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from onnxshap.assemble import (
     Chunk,
+    Running,
     concatenate,
     map_arrays,
     samples_first,
@@ -16,86 +16,15 @@ from onnxshap.assemble import (
     weighted,
     without_single_axes,
 )
-from onnxshap.compiled import Compiled, DeviceValues, References
+from onnxshap.background import Background
+from onnxshap.compiled import Compiled, DeviceValues, Engine, References
 from onnxshap.errors import UnknownShapeError
 from onnxshap.explanation import Explanation
-from onnxshap.graph.model import Model
 from onnxshap.inputs import Inputs, release
-from onnxshap.methods import Method, build_program
 from onnxshap.methods.program import Program
-from onnxshap.runtime.moments import Moments
 from onnxshap.runtime.plan import Plan
-from onnxshap.runtime.session import Stop
+from onnxshap.runtime.session import DeviceValue, Stop
 from onnxshap.targets import Target, TargetSpec
-
-
-class Background:
-    """References, and those results of the reference pass that fit into memory.
-
-    Shared by siblings, which may run in several threads and in chunks of different sizes: what is
-    kept is keyed by the rows it is of and the program that made it.
-    """
-
-    def __init__(self, arrays: dict[str, np.ndarray], count: int) -> None:
-        self.arrays, self.count = arrays, count
-        self._kept: dict[tuple[int, int], References] = {}
-        self._owner: tuple[Compiled, int] | None = None
-        self._lock = threading.Lock()
-
-    def kept(self, compiled: Compiled, start: int, stop: int) -> References | None:
-        """Results kept for rows ``start`` to ``stop``, if this program made them."""
-        with self._lock:
-            mine = self._owner is not None and self._owner[0] is compiled
-            return self._kept.get((start, stop)) if mine else None
-
-    def keep(self, compiled: Compiled, chunk: int, found: References, start: int) -> None:
-        """Keep results; those of another program or chunk size make room."""
-        with self._lock:
-            if self._owner is None or self._owner[0] is not compiled or self._owner[1] != chunk:
-                self._kept, self._owner = {}, (compiled, chunk)
-            self._kept[start, start + found.count] = found
-
-
-class Engine:
-    """What siblings share: the program and its sessions. Rebuilt once at most, if samples mix."""
-
-    def __init__(
-        self,
-        model: Model,
-        method: Method,
-        output: str | None,
-        inputs: Sequence[str] | None,
-        varying: Sequence[str] | None,
-        providers: Sequence[str] | None,
-        sizes: Mapping[str, int],
-    ) -> None:
-        self.model, self.method = model, method
-        self._output, self._inputs, self._varying = output, inputs, varying
-        self._providers, self._sizes = providers, sizes
-        self.confirmed = False
-        self._lock = threading.Lock()
-        self._build(separable=True)
-
-    def _build(self, separable: bool) -> None:
-        self.program: Program = build_program(
-            self.model,
-            self.method,
-            output=self._output,
-            inputs=self._inputs,
-            varying=self._varying,
-            separable=separable,
-        )
-        self.compiled = Compiled(self.program, self._providers, self._sizes)
-
-    def confirm(self, sample: dict[str, np.ndarray]) -> None:
-        """Confirm by a run, once, that samples stay separate; shapes alone cannot show it."""
-        with self._lock:
-            if self.confirmed:
-                return
-            mixes = self.program.separable and self.compiled.mixes_samples(sample)
-            if mixes:
-                self._build(separable=False)
-            self.confirmed = mixes is not None
 
 
 @dataclass
@@ -138,6 +67,17 @@ class Refinement:
         self.done = 0
 
     @property
+    def work(self) -> int:
+        """Steps to run for one explicand: one for each reference, times those of the method."""
+        return self.references * len(self._weights)
+
+    @property
+    def _weights(self) -> np.ndarray:
+        """Weights of the method's steps; a method that sums over none has one."""
+        steps = self._program.steps
+        return np.ones(1) if steps is None else steps.weights
+
+    @property
     def _program(self) -> Program:
         return self._engine.program
 
@@ -156,9 +96,9 @@ class Refinement:
     def final(
         self, start: int, stop: int, told: Callable[[int], None] = lambda done: None
     ) -> Explanation:
-        """Explain explicands over all references; ``told`` hears of every chunk's pairs."""
+        """Explain explicands over all references; ``told`` hears of every chunk's work."""
         for result in self.refine(start, stop):  # noqa: B007  used after the loop
-            told(start * self.references + (stop - start) * self.done)
+            told(start * self.work + (stop - start) * self.done)
         return result()
 
     def refine(self, start: int, stop: int) -> Iterator[Callable[[], Explanation]]:
@@ -169,7 +109,7 @@ class Refinement:
         self.done = 0
         if start == stop:
             yield self._empty
-            self.done = self.references
+            self.done = self.work
             return
         self._engine.confirm(self._rows(start, start + 1))
         if self._program.held and stop - start > 1:
@@ -180,23 +120,22 @@ class Refinement:
         target = Target(self._spec, outputs.shape[1:])
         seeds = target.seeds(outputs)
         plan = self._plan(stop - start, len(seeds))
-        means = {source: Moments() for source in self._program.sources}
-        base, single = Moments(), []
+        explained = partial(self._explanation, target, outputs, seeds, (start, stop))
+        running, weights = Running(), self._weights
         for references in self._reference_chunks(plan, groups):
-            count = references.count if references is not None else 1
-            chunk = self._chunk(groups, references, seeds.astype(outputs.dtype), plan, start)
-            for source, (mean, squares) in chunk.means.items():
+            rows = range(1) if references is None else references.rows
+            chunk = Chunk(self._per_reference, references, plan.steps < len(weights))
+            for first in range(0, len(weights), plan.steps):
+                steps = range(first, min(first + plan.steps, len(weights)))
+                self._run_pairs(chunk, groups, references, seeds.astype(outputs.dtype), plan, steps)
+                self.done += len(rows) * len(steps)
+                if steps.stop < len(weights):
+                    yield partial(explained, running.with_part(chunk, weights[: steps.stop].sum()))
+            for source, (mean, _) in chunk.means.items():
                 self._require_own_shape(source, mean)
-                means[source].add(count, mean, squares)
-            if references is not None and references.outputs is not None:
-                rows = references.outputs.astype(np.float64)
-                base.add(count, rows.mean(0), np.zeros(rows.shape[1:]))
-            single.append(chunk.single)
-            self.done += count
+            running.add(chunk)
             del references, chunk  # before the next ones are made, not after
-            yield partial(
-                self._explanation, target, outputs, seeds, means, base, single, (start, stop)
-            )
+            yield partial(explained, running)
 
     def _one_by_one(self, start: int, stop: int) -> Explanation:
         """Held inputs reach the reference side, which then differs from explicand to explicand."""
@@ -249,6 +188,7 @@ class Refinement:
             explicands=explicands,
             references=self.references,
             targets=targets,
+            steps=len(self._weights),
             pair_bytes=self._compiled.pair_bytes,
             cut_bytes=self._compiled.cut_bytes,
             result_bytes=2 * sum(sizes) or self._compiled.pair_bytes,
@@ -256,7 +196,7 @@ class Refinement:
         )
         if self._program.separable:
             return plan
-        return replace(plan, explicands=1, references=1, targets=1)
+        return replace(plan, explicands=1, references=1, targets=1, steps=1)
 
     # --- references ------------------------------------------------------------------------------
 
@@ -271,55 +211,61 @@ class Refinement:
             stop = min(start + plan.references, background.count)
             found = None if held else background.kept(compiled, start, stop)
             if found is None:
-                rows = self._inputs.rows(background.arrays, start, stop, "background")
+                feeds = self._inputs.rows(background.arrays, start, stop, "background")
                 # A copy: what is kept must not change with the caller's array.
-                rows = {name: array.copy() for name, array in rows.items()}
+                feeds = {name: array.copy() for name, array in feeds.items()}
                 release(background.arrays.values())
                 for name in held:
-                    rows[name] = np.repeat(groups[0].feeds[name], stop - start, axis=0)
-                found = compiled.reference(self._as_fed(rows), stop - start, self.stop)
+                    feeds[name] = np.repeat(groups[0].feeds[name], stop - start, axis=0)
+                found = compiled.reference(self._as_fed(feeds), range(start, stop), self.stop)
                 if found.outputs is not None:
-                    compiled.require_finite(found.outputs, self._as_fed(rows), "reference", start)
+                    compiled.require_finite(found.outputs, self._as_fed(feeds), "reference", start)
                 if stop <= plan.cached_references and not held:
-                    background.keep(compiled, plan.references, found, start)
+                    background.keep(compiled, plan.references, found)
             yield found
 
     # --- pairs -----------------------------------------------------------------------------------
 
-    def _chunk(
+    def _run_pairs(
         self,
+        chunk: Chunk,
         groups: list[_Group],
         references: References | None,
         seeds: np.ndarray,
         plan: Plan,
-        start: int,
-    ) -> "Chunk":
+        steps: range,
+    ) -> None:
         """Run the backward pass of all explicands and targets against some references."""
-        chunk = Chunk(self._per_reference, references is not None)
+        rows, start = range(1) if references is None else references.rows, groups[0].start
         for group in groups:
             values = group.values
             if values is None:
                 _, values = self._compiled.explicand(self._as_fed(group.feeds), self.stop)
+            own = self._program.filled.items()
+            filled = {name: f.fill(group.feeds, rows, steps) for name, f in own}
             here = slice(group.start - start, group.stop - start)
             for first in range(0, len(seeds), plan.targets):
                 some = slice(first, min(first + plan.targets, len(seeds)))
-                found = self._pairs(values, references, seeds[some, here])
+                found = self._pairs(values | filled, references, seeds[some, here], steps)
                 chunk.place(found, some, here, seeds.shape[:2])
-        return chunk
 
     def _pairs(
-        self, values: DeviceValues, references: References | None, seed: np.ndarray
+        self,
+        values: Mapping[str, DeviceValue | np.ndarray],
+        references: References | None,
+        seed: np.ndarray,
+        steps: range,
     ) -> dict[str, dict[str, np.ndarray]]:
         """Contributions, or their mean and deviation, by kind and source: [K, N, (M,) *x]."""
         program = self._program
         kinds: dict[str, dict[str, str]] = {"contributions": program.contributions}
-        if references is not None and program.separable:
+        if references is not None and program.separable and len(steps) == len(self._weights):
             statistics = {"mean": program.mean, "deviation": program.deviation}
             kinds = statistics | (kinds if self._per_reference else {})
         names = [name for ends in kinds.values() for name in ends.values()]
         reference_values = {} if references is None else references.values
         found = self._compiled.pairs(
-            values, reference_values, self._seed_as_fed(seed), names, self.stop
+            {**values, **reference_values}, self._seed_as_fed(seed), names, self.stop
         )
         return {
             kind: {source: self._leading(found[name], source) for source, name in ends.items()}
@@ -359,23 +305,23 @@ class Refinement:
         target: Target,
         outputs: np.ndarray,
         seeds: np.ndarray,
-        means: dict[str, Moments],
-        base: Moments,
-        single: list[dict[str, np.ndarray]],
         rows: tuple[int, int],
+        running: Running,
     ) -> Explanation:
-        start, stop = rows
+        (start, stop), means, program = rows, running.means, self._program
         dtype = outputs.dtype
         attributions = {s: samples_first(m.mean, dtype) for s, m in means.items()}
         errors = {s: samples_first(m.standard_error, dtype) for s, m in means.items()}
         per_reference = None
         if self._per_reference and self._background is not None:
-            joined = {s: np.concatenate([c[s] for c in single], axis=2) for s in means}
+            joined = {s: np.concatenate([c[s] for c in running.single], axis=2) for s in means}
             per_reference = {s: samples_first(a, dtype) for s, a in joined.items()}
         values = weighted(seeds, outputs[None])
-        bases = None if base.mean is None else weighted(seeds, base.mean[None, None])
+        bases, mean = None, running.base.mean
+        if mean is not None or program.base == "zero":
+            bases = weighted(seeds, np.zeros((1, 1)) if mean is None else mean[None, None])
         residual = None
-        if self._engine.method.complete and self._program.closed and bases is not None:
+        if program.completeness != "none" and program.closed and bases is not None:
             residual = total(attributions) - (values - bases)
         partial = Explanation(
             attributions=attributions,
@@ -386,8 +332,9 @@ class Refinement:
             standard_error=None if next(iter(errors.values())) is None else errors,
             per_reference=per_reference,
             data={s: self._arrays[s][start:stop] for s in means if s in self._arrays} or None,
-            references=0 if self._background is None else self.done,
+            references=0 if self._background is None else self.done // len(self._weights),
             method=self._engine.method.name,
-            complete=self.done == self.references,
+            complete=self.done == self.work,
+            note=program.note,
         )
         return without_single_axes(partial, target.single)

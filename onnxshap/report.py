@@ -11,7 +11,7 @@ from onnxshap.autodiff.engine import Path
 from onnxshap.autodiff.registry import Family, multiplier, since_version, spell
 from onnxshap.graph.dependence import reachable
 from onnxshap.graph.model import Model, ModelSource, load
-from onnxshap.methods.program import Draft
+from onnxshap.methods.draft import Draft
 
 _MEANING: dict[Family, str] = {
     "exact-linear": "linear: the multiplier is the gradient",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from onnxshap.graph.constants import embed
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.methods import Method, build_program, named
 
@@ -19,7 +20,10 @@ def build(
 
     Its inputs are the model's, for methods with references ``<input>/reference`` [M, *x], and
     ``seed`` [K, N, *output], the weights of the explained sums. Its outputs are the model's, and
-    ``<input>/contributions``, [K, N, M, *x] (without M where there are no references).
+    ``<input>/contributions``, [K, N, M, *x] (without M where there are no references). The points
+    of an integral and the noise of a smoothed gradient are embedded; numbers that a method draws
+    for each reference or explicand are inputs: ``position`` [S, M] of expected gradients,
+    ``<input>/noise`` [1, N, *x] of the random control.
 
     Parameters
     ----------
@@ -34,4 +38,10 @@ def build(
     """
     asked = [inputs] if isinstance(inputs, str) else inputs
     program = build_program(load(model), named(method), output=output, inputs=asked)
+    graph = program.model.graph
+    steps = range(1 if program.steps is None else len(program.steps.weights))
+    for value in list(graph.inputs):
+        own = program.filled.get(str(value.name))
+        if own is not None and own.along is None:
+            embed(graph, value, own.fill({}, range(1), steps))
     return Model(ir.serde.serialize_model(program.model))

@@ -97,7 +97,7 @@ def test_methods_without_references(run: Run) -> None:
     arguments = ("explain", "m.onnx", "--input", "x.npy", "--method", "gradient")
     status, out, _ = run(*arguments, "--out", "e.npz")
     assert status == 0
-    assert "gradient, 0 references" in out
+    assert out.startswith("gradient\n")
 
 
 @pytest.mark.parametrize(("name", "start"), [("e.png", b"\x89PNG"), ("e.html", b"<!")])

@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 import onnxshap
 from onnxshap import CompletenessWarning, Explainer, Explanation, InputError, OnnxShapWarning
-from onnxshap import refine as refine_module
+from onnxshap import compiled as compiled_module
 from onnxshap.autodiff.registry import multiplier
 from onnxshap.compiled import Compiled
 from onnxshap.runtime.session import Session, Stopped
@@ -271,6 +271,20 @@ def test_small_memory_gives_the_same_numbers(
 # Several inputs, inner values ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("method", ["deepshap", "gradient"])
+def test_free_spatial_sizes_give_what_fixed_ones_do(method: str, x: np.ndarray) -> None:
+    """A pool's places were once flattened by sizes that nobody knew yet."""
+    fixed, free = models.cnn(), models.cnn()
+    for axis, name in ((2, "height"), (3, "width")):
+        free.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    references = models.samples(fixed, 3, seed=1)["image"] if method == "deepshap" else None
+    found, expected = (
+        Explainer(model, references, method=method, target=[1, 2])(x).attributions
+        for model in (free, fixed)
+    )
+    close(found, expected)
+
+
 def test_side_inputs_are_held_at_the_explicands_value() -> None:
     model = models.side_input()
     x, references = models.samples(model, 3), background_for(model, 4)
@@ -367,13 +381,13 @@ def test_siblings_build_and_compile_nothing_and_share_reference_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     builds: list[object] = []
-    build = refine_module.build_program
+    build = compiled_module.build_program
 
     def counted(*args: object, **options: object) -> object:
         builds.append(args)
         return build(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(refine_module, "build_program", counted)
+    monkeypatch.setattr(compiled_module, "build_program", counted)
     compiled: list[Compiled] = []
     original = Compiled.__init__
 
@@ -522,7 +536,7 @@ def test_gradient_methods_refuse_a_background(x: np.ndarray, cnn: onnx.ModelProt
         Explainer(cnn, x, method="gradient")
     with pytest.raises(InputError, match="background: method 'deepshap' needs references"):
         Explainer(cnn)
-    with pytest.raises(InputError, match="no method 'lime'; there are deepshap, gradient"):
+    with pytest.raises(InputError, match="no method 'lime'; there are deepshap, expected_"):
         Explainer(cnn, x, method="lime")
 
 

@@ -305,7 +305,9 @@ def test_masked_arrays_are_refused(explain: Explainer, cnn: onnx.ModelProto, x: 
 def test_a_method_that_is_none_is_refused(
     method: object, cnn: onnx.ModelProto, x: np.ndarray
 ) -> None:
-    text = f"method {method!r}: give a name (deepshap, gradient, input_x_gradient) or an object"
+    names = "deepshap, expected_gradients, gradient, input_x_gradient, integrated_gradients, "
+    names += "random, smoothgrad, x_gradient"
+    text = f"method {method!r}: give a name ({names}) or an object"
     with pytest.raises(InputError, match="^" + re.escape(text)):
         Explainer(cnn, x, method=method)  # type: ignore[arg-type]
 

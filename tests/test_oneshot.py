@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshap import Explainer, Explanation, InputError
+from onnxshap import Explainer, Explanation, InputError, methods
 from onnxshap.graph.normalize import NEWEST_IR, OPSETS
 from tests.helpers import models
 from tests.helpers.models import Arrays
@@ -271,6 +271,77 @@ def test_methods_without_references(
     found = models.run(str(exported(explainer, tmp_path)), {"image": x})
     assert set(found) == {"logits", "image/attribution", "target"}
     same(found, explainer(x))
+
+
+STEPPED = {
+    "integrated_gradients": methods.IntegratedGradients(steps=37),
+    "expected_gradients": methods.ExpectedGradients(samples=5),
+    "smoothgrad": methods.SmoothGrad(samples=9),
+}
+
+
+@pytest.mark.parametrize("memory", [None, 2**20, 2**18, 1], ids=["all", "1 MiB", "256 KiB", "1 B"])
+@pytest.mark.parametrize("name", STEPPED)
+def test_methods_with_steps(
+    name: str,
+    memory: int | None,
+    cnn: onnx.ModelProto,
+    x: np.ndarray,
+    background: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    method = STEPPED[name]
+    references = background if method.needs_background else None
+    explainer = Explainer(cnn, references, method=method, target="top2", max_memory=memory)
+    path = exported(explainer, tmp_path)
+    proto = onnx.load(path)
+    scans = [n.name for n in proto.graph.node if n.op_type == "Scan"]
+    notes = {p.key: p.value for p in proto.metadata_props}
+    if memory is None:
+        assert not scans
+        assert notes["onnxshap.steps"].endswith("all at a time")
+    elif memory == 1:
+        assert scans == (["references"] if method.needs_background else ["steps"])
+    same(
+        models.run(str(path), {"image": x}),
+        Explainer(cnn, references, method=method, target="top2")(x),
+    )
+
+
+def test_steps_of_references_that_are_an_input(
+    cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
+) -> None:
+    explainer = Explainer(cnn, background, method=STEPPED["integrated_gradients"], target=1)
+    path = exported(explainer, tmp_path, "input")
+    same(models.run(str(path), {"image": x, "image/reference": background}), explainer(x))
+
+
+def test_x_gradient_has_base_value_zero_and_a_residual(x: np.ndarray, tmp_path: Path) -> None:
+    explainer = Explainer(models.homogeneous(), None, method="x_gradient", target="top2")
+    found = models.run(str(exported(explainer, tmp_path)), {"image": x})
+    assert set(found) == {"logits", "image/attribution", "base_value", "residual", "target"}
+    assert not found["base_value"].any()
+    same(found, explainer(x))
+
+
+def test_a_forced_x_gradient_says_so_in_the_file(
+    cnn: onnx.ModelProto, x: np.ndarray, tmp_path: Path
+) -> None:
+    explainer = Explainer(cnn, None, method=methods.XGradient(force=True), target=0)
+    path = exported(explainer, tmp_path)
+    assert "residual" not in models.run(str(path), {"image": x})
+    notes = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert notes["onnxshap.note"].startswith("completeness is not promised: 2 node(s)")
+
+
+def test_methods_that_draw_for_what_is_not_known_cannot_be_files(
+    cnn: onnx.ModelProto, background: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="'random' draws new numbers for each explicand"):
+        Explainer(cnn, None, method="random").export(tmp_path / "r.onnx")
+    drawn = Explainer(cnn, background, method="expected_gradients")
+    with pytest.raises(InputError, match="'expected_gradients' draws a point for each reference"):
+        drawn.export(tmp_path / "e.onnx", background="input")
 
 
 def test_an_inner_value_and_another_output(

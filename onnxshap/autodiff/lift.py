@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnxshap.graph.batch import Layout, Layouts
 from onnxshap.graph.builder import Builder
 
-Lead = Literal["targets", "explicands", "references"]
+Lead = Literal["targets", "explicands", "references", "steps"]
 Side = Literal["explicand", "reference"]
 
 

@@ -57,6 +57,12 @@ class Layouts:
         dims = tuple(None if i == batch else d for i, d in enumerate(found.dims))
         return Layout(found.dtype, dims, batch, found.value)
 
+    def alias(self, copy: ir.Value, original: ir.Value) -> None:
+        """Lay ``copy``, which is not in the analysed graph, out like ``original``."""
+        self._known[copy] = self._known[original]
+        if original in self._batch:
+            self._batch[copy] = self._batch[original]
+
     def batch_axis(self, value: ir.Value) -> int | None:
         """Axis that moves with the batch, whether or not the model is separable."""
         return self._batch.get(value)

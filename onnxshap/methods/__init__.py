@@ -1,19 +1,35 @@
 """Methods: each is a graph transformation, from a model to a program that explains it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from onnxshap.errors import InputError
 from onnxshap.graph.model import Model
 from onnxshap.methods.deepshap import DeepShap
+from onnxshap.methods.draft import Draft
 from onnxshap.methods.gradient import Gradient, InputXGradient
-from onnxshap.methods.program import Draft, Program
+from onnxshap.methods.noise import Random, SmoothGrad
+from onnxshap.methods.path import ExpectedGradients, IntegratedGradients
+from onnxshap.methods.program import Program
+from onnxshap.methods.x_gradient import XGradient
 
-__all__ = ["DeepShap", "Gradient", "InputXGradient", "Method", "build_program", "named"]
+__all__ = [
+    "DeepShap",
+    "ExpectedGradients",
+    "Gradient",
+    "InputXGradient",
+    "IntegratedGradients",
+    "Method",
+    "Random",
+    "SmoothGrad",
+    "XGradient",
+    "build_program",
+    "named",
+]
 
 
 class Method(Protocol):
-    """What an `Explainer` asks of a method: a name, two promises, and a graph."""
+    """What an `Explainer` asks of a method: a name, whether it compares, and a graph."""
 
     @property
     def name(self) -> str:
@@ -23,23 +39,29 @@ class Method(Protocol):
     def needs_background(self) -> bool:
         """Whether the method compares with references."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether attributions sum to output minus base value."""
-
     def build(self, draft: Draft) -> Program:
         """Turn a draft into a program."""
 
 
-_METHODS: dict[str, type[DeepShap] | type[Gradient] | type[InputXGradient]] = {
-    m.name: m for m in (DeepShap, Gradient, InputXGradient)
+_METHODS: dict[str, Callable[[], Method]] = {
+    m.name: m
+    for m in (
+        DeepShap,
+        ExpectedGradients,
+        Gradient,
+        InputXGradient,
+        IntegratedGradients,
+        Random,
+        SmoothGrad,
+        XGradient,
+    )
 }
 
 
 def named(method: str | Method) -> Method:
     """Return the method object a name stands for; objects are returned as they are."""
     if not isinstance(method, str):
-        wanted = ("name", "needs_background", "complete", "build")
+        wanted = ("name", "needs_background", "build")
         if isinstance(method, type) or not all(hasattr(method, w) for w in wanted):
             raise InputError(
                 f"method {method!r}: give a name ({', '.join(sorted(_METHODS))}) or an object of "

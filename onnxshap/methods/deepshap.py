@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxshap.autodiff.registry import multiplier
-from onnxshap.methods.program import Draft, Program
+from onnxshap.methods.draft import Draft
+from onnxshap.methods.program import Program
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,6 @@ class DeepShap:
 
     name: ClassVar[str] = "deepshap"
     needs_background: ClassVar[bool] = True
-    complete: ClassVar[bool] = True
 
     def build(self, draft: Draft) -> Program:
         """Append the backward pass; contributions [K, N, M, *x]."""
@@ -27,4 +27,4 @@ class DeepShap:
             contributions = {
                 source: draft.op.Mul(m, draft.delta(source)) for source, m in multipliers.items()
             }
-        return draft.finish(contributions)
+        return draft.finish(contributions, "exact", "references")

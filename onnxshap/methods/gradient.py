@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import onnx_ir as ir
+
 from onnxshap.autodiff.registry import vjp
-from onnxshap.methods.program import Draft, Program
+from onnxshap.methods.draft import Draft
+from onnxshap.methods.program import Program
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,6 @@ class Gradient:
 
     name: ClassVar[str] = "gradient"
     needs_background: ClassVar[bool] = False
-    complete: ClassVar[bool] = False
 
     def build(self, draft: Draft) -> Program:
         """Append the backward pass; contributions are gradients [K, N, *x]."""
@@ -26,19 +28,20 @@ class InputXGradient:
 
     name: ClassVar[str] = "input_x_gradient"
     needs_background: ClassVar[bool] = False
-    complete: ClassVar[bool] = False
 
     def build(self, draft: Draft) -> Program:
         """Append the backward pass; contributions [K, N, *x]."""
-        gradients = draft.walk(vjp)
-        with draft.op.scope("attribution", side="backward"):
-            products = {
-                source: draft.op.Mul(
-                    draft.lift.pair(
-                        source, draft.layouts[source], "explicand", draft.layouts[source]
-                    ),
-                    gradient,
-                )
-                for source, gradient in gradients.items()
-            }
-        return draft.finish(products)
+        return draft.finish(times_explicand(draft, draft.walk(vjp)))
+
+
+def times_explicand(
+    draft: Draft, gradients: dict[ir.Value, ir.Value], factor: float = 1.0
+) -> dict[ir.Value, ir.Value]:
+    """``factor`` x gradient, in pair form, for every source."""
+    op, layouts = draft.op, draft.layouts
+    with op.scope("attribution", side="backward"):
+        found = {}
+        for source, gradient in gradients.items():
+            x = draft.lift.pair(source, layouts[source], "explicand", layouts[source])
+            found[source] = op.Mul(x if factor == 1 else op.Mul(x, factor), gradient)
+        return found

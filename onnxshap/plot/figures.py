@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from onnxshap.errors import InputError
-from onnxshap.explanation import Explanation
+from onnxshap.explanation import Explanation, counted
 from onnxshap.plot.bars import BarForm
 from onnxshap.plot.canvas import BODY, SOFT, TITLE, Canvas, Drawing, colour_map, line, wrap
 from onnxshap.plot.images import ImageForm
@@ -83,8 +83,7 @@ def heading(explanation: Explanation, style: Style, forms: Sequence[Form]) -> st
     """Name the method, the references, and what is not plain in the maps."""
     parts = [explanation.method or "unnamed method"]
     if explanation.references:
-        many = "s" if explanation.references != 1 else ""
-        parts.append(f"{explanation.references} reference{many}")
+        parts.append(counted(explanation.references))
     if not explanation.complete:
         parts.append("partial result")
     if style.block > 1:
@@ -119,4 +118,6 @@ def captions(explanation: Explanation, style: Style, forms: Sequence[Form]) -> l
         lines.append(f"The first {style.max_rows} of {rows} explicands.")
     if columns > style.max_columns:
         lines.append(f"The first {style.max_columns} of {columns} targets.")
+    if explanation.note:
+        lines.append(f"Mind: {plain(explanation.note)}.")
     return lines

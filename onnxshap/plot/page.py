@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from onnxshap.explanation import Arrays, Explanation
+from onnxshap.explanation import Arrays, Explanation, counted
 from onnxshap.plot.panels import Facts, Labels, facts, percent, plain
 
 HEAD = """<!DOCTYPE html>
@@ -90,11 +90,11 @@ def _cells(fact: Facts) -> list[str]:
 
 
 def _subject(explanation: Explanation) -> str:
-    many = "s" if explanation.references != 1 else ""
     parts = [
         explanation.method or "unnamed method",
-        f"{explanation.references} reference{many}" if explanation.references else "no references",
+        counted(explanation.references) if explanation.references else "no references",
         *([] if explanation.complete else ["partial result"]),
+        *([explanation.note] if explanation.note else []),
         *(
             f"input {name or 'data'}: {list(np.shape(array))}"
             for name, array in _named(explanation.attributions)

@@ -27,6 +27,14 @@ class Moments:
         self.mean += gap * (count / total)
         self.count = total
 
+    def plus(self, count: int, mean: np.ndarray, squares: np.ndarray) -> "Moments":
+        """Return the moments with more samples added; these stay as they are."""
+        other = Moments()
+        if self.mean is not None and self._squares is not None:
+            other.add(self.count, self.mean.copy(), self._squares.copy())
+        other.add(count, mean, squares)
+        return other
+
     @property
     def standard_error(self) -> np.ndarray | None:
         """Standard error of the mean, s / sqrt(count) with ddof 1; None for fewer than two."""

@@ -9,11 +9,12 @@ _ENOUGH = 256 * 2**20  # bytes of work at once beyond which larger chunks are no
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of the chunks that explicands, references and targets are run in."""
+    """Sizes of the chunks that explicands, references, targets and steps are run in."""
 
     explicands: int
     references: int
     targets: int
+    steps: int
     cached_references: int
     """How many references' activations fit beside the work, to be kept between calls."""
     accumulated: int
@@ -26,6 +27,7 @@ class Plan:
         explicands: int,
         references: int,
         targets: int,
+        steps: int,
         pair_bytes: int,
         cut_bytes: int,
         result_bytes: int,
@@ -33,14 +35,16 @@ class Plan:
     ) -> "Plan":
         """Plan a run.
 
-        ``pair_bytes``: peak activations of one (explicand, reference, target); ``cut_bytes``: what
-        is kept of one reference; ``result_bytes``: attributions of one explicand and target.
+        ``pair_bytes``: peak activations of one (explicand, reference, target) at one step;
+        ``cut_bytes``: what is kept of one reference; ``result_bytes``: attributions of one
+        explicand and target. References are taken one by one where their steps are not run at once.
         """
         budget = max_memory or DEFAULT_MEMORY
         pairs = max(1, min(budget // 4 // _SLACK, _ENOUGH) // max(1, pair_bytes))
         k = min(targets, pairs)
-        m = max(1, min(references, pairs // k))
-        n = max(1, min(explicands, pairs // (k * m)))
+        s = max(1, min(steps, pairs // k))
+        m = max(1, min(references, pairs // (k * s))) if s == steps else 1
+        n = max(1, min(explicands, pairs // (k * s * m)))
         cached = budget // 2 // max(1, cut_bytes)
         held = max(n, _ENOUGH // max(1, 3 * result_bytes * targets))
-        return cls(n, m, k, int(cached), held)
+        return cls(n, m, k, s, int(cached), held)

@@ -1,12 +1,14 @@
 """A one-shot file whose references are run in a Scan: same numbers, bounded memory."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
 import onnxshap
-from onnxshap.oneshot import scan_chunk
+from onnxshap.averages import Chunks
 from tests.helpers import models
 
 TARGETS = {
@@ -64,18 +66,37 @@ def test_several_inputs_are_scanned_together(tmp_path) -> None:
         assert gap <= 1e-5 * np.abs(array).max()
 
 
-class Costs:
-    cut_bytes, pair_bytes = 1000, 500
+def costs(steps: int | None = None) -> SimpleNamespace:
+    own = None if steps is None else SimpleNamespace(weights=np.full(steps, 1 / steps))
+    return SimpleNamespace(cut_bytes=1000, pair_bytes=500, program=SimpleNamespace(steps=own))
 
 
 def test_references_that_fit_are_folded() -> None:
-    assert scan_chunk(10, Costs, max_memory=30_000) is None
-    assert scan_chunk(10, Costs, max_memory=29_999) is not None
+    assert Chunks.of(10, costs(), max_memory=30_000) == Chunks()
+    assert Chunks.of(10, costs(), max_memory=29_999).references is not None
 
 
 @pytest.mark.parametrize(
     ("references", "fits", "chunk"), [(12, 2, 2), (500, 6, 5), (499, 6, 1), (1, 0, 1)]
 )
 def test_chunks_divide_the_references(references: int, fits: int, chunk: int) -> None:
-    one = 3 * Costs.cut_bytes + Costs.pair_bytes
-    assert scan_chunk(references, Costs, max_memory=4 * one * fits + 1) == chunk
+    one = 3 * costs().cut_bytes + costs().pair_bytes
+    found = Chunks.of(references, costs(), max_memory=4 * one * fits + 1)
+    assert found == Chunks(references=chunk)
+
+
+@pytest.mark.parametrize(
+    ("references", "points", "expected"),
+    [
+        (0, 128, Chunks()),
+        (0, 127, Chunks(steps=64)),  # 128 steps in two even parts, not in 127 and 1
+        (4, 512, Chunks()),
+        (4, 40, Chunks(steps=10)),
+        (4, 3, Chunks(references=2, steps=1)),
+        (4, 0, Chunks(references=1, steps=1)),
+    ],
+)
+def test_chunks_of_steps_fit_the_memory(references: int, points: int, expected: Chunks) -> None:
+    plain = costs(128)
+    plain.cut_bytes = 0
+    assert Chunks.of(references, plain, max_memory=4 * plain.pair_bytes * points + 1) == expected

@@ -17,8 +17,9 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxshap.autodiff.registry import multiplier
 from onnxshap.graph.model import load
-from onnxshap.methods import Program, build_program, named
-from onnxshap.methods.program import Draft
+from onnxshap.methods import build_program, named
+from onnxshap.methods.draft import Draft
+from onnxshap.methods.program import Program
 from tests.helpers.cases import DTYPE, Case, Sizes, ints
 from tests.helpers.reference_ops import CORRECTED
 
@@ -98,7 +99,6 @@ class Multipliers:
 
     name: ClassVar[str] = "multipliers"
     needs_background: ClassVar[bool] = True
-    complete: ClassVar[bool] = False
 
     def build(self, draft: Draft) -> Program:
         """Append the backward pass; contributions are multipliers [K, N, M, *x]."""

@@ -3,20 +3,26 @@ from itertools import product
 from onnxshap.runtime.plan import DEFAULT_MEMORY, Plan
 
 MIB = 2**20
-LITE0 = {"pair_bytes": 14 * MIB, "cut_bytes": 24 * MIB, "result_bytes": MIB}
+LITE0 = {"pair_bytes": 14 * MIB, "cut_bytes": 24 * MIB, "result_bytes": MIB, "steps": 1}
 
 
 EVERY = product(
-    [None, 1, MIB, 2**30, 2**36], [1, 10, 5000], [1, 7, 10_000], [1, 5, 1000], [0, 100, MIB, 2**33]
+    [None, 1, MIB, 2**30, 2**36],
+    [1, 10, 5000],
+    [1, 7, 10_000],
+    [1, 5, 1000],
+    [1, 128],
+    [0, 100, MIB, 2**33],
 )
 
 
 def test_every_plan_keeps_its_promises() -> None:
-    for memory, explicands, references, targets, pair_bytes in EVERY:
+    for memory, explicands, references, targets, steps, pair_bytes in EVERY:
         plan = Plan.of(
             explicands=explicands,
             references=references,
             targets=targets,
+            steps=steps,
             pair_bytes=pair_bytes,
             cut_bytes=24 * MIB,
             result_bytes=1000,
@@ -25,9 +31,11 @@ def test_every_plan_keeps_its_promises() -> None:
         assert 1 <= plan.explicands <= explicands
         assert 1 <= plan.references <= references
         assert 1 <= plan.targets <= targets
+        assert 1 <= plan.steps <= steps
+        assert plan.steps == steps or plan.references == 1  # a reference's steps are summed first
         assert plan.accumulated >= plan.explicands
         budget = memory or DEFAULT_MEMORY
-        work = plan.explicands * plan.references * plan.targets * pair_bytes
+        work = plan.explicands * plan.references * plan.targets * plan.steps * pair_bytes
         assert work <= max(budget / 12, pair_bytes)
         assert plan.cached_references * 24 * MIB <= budget / 2
 

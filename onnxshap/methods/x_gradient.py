@@ -1,0 +1,61 @@
+"""X-Gradient: one backward pass that equals Integrated Gradients, for models that are certified."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+from onnxshap.autodiff.registry import vjp
+from onnxshap.errors import InputError
+from onnxshap.homogeneity import Proof, prove
+from onnxshap.methods.draft import Draft
+from onnxshap.methods.gradient import times_explicand
+from onnxshap.methods.program import Program
+
+
+@dataclass(frozen=True)
+class XGradient:
+    """x times d target / d x over k, for a model with f(a x) = a^k f(x).
+
+    Hesse, Schaub-Meyer and Roth 2021: for nonnegatively homogeneous models this is Integrated
+    Gradients from the zero reference in closed form, so attributions sum to the output. The model
+    is proven to be of degree k >= 1 on its graph; one that is not is refused, naming the nodes at
+    fault. ``force`` explains it all the same, as input x gradient, and the explanation says that
+    completeness is not promised.
+    """
+
+    force: bool = False
+
+    name: ClassVar[str] = "x_gradient"
+    needs_background: ClassVar[bool] = False
+
+    def build(self, draft: Draft) -> Program:
+        """Append the backward pass; contributions [K, N, *x]."""
+        proof = prove(draft.graph, draft.sources, draft.target)
+        proven = proof.degree is not None and proof.degree >= 1
+        if not proven and not self.force:
+            raise InputError(_refusal(draft, proof))
+        degree = proof.degree if proven and proof.degree is not None else Fraction(1)
+        gradients = draft.walk(vjp)
+        found = times_explicand(draft, gradients, float(1 / degree))
+        if not proven:
+            return draft.finish(found, note=f"completeness is not promised: {_shortly(proof)}")
+        return draft.finish(found, "exact", "zero")
+
+
+def _refusal(draft: Draft, proof: Proof) -> str:
+    ends = f'from "{draft.sources[0].name}" to "{draft.target.name}"'
+    lines = [f'\n  {o.operator}, node "{o.node}": {o.reason}' for o in proof.offenders]
+    return (
+        f"x_gradient: the model is not certified {ends}: {_shortly(proof)}{''.join(lines)}\n"
+        "Remove biases with onnxshap.xdnn.strip_bias, explain the logits (output=), or take "
+        "method='integrated_gradients'. onnxshap.methods.XGradient(force=True) explains it without "
+        "a promise."
+    )
+
+
+def _shortly(proof: Proof) -> str:
+    if proof.offenders:
+        return f"{len(proof.offenders)} node(s) break f(a x) = a^k f(x)"
+    if proof.degree is None:
+        return "the output is 0, or does not depend on what is explained"
+    return f"its degree is {proof.degree}, and x times the gradient needs 1 or more"

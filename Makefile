@@ -26,6 +26,7 @@ full: $(STAMP)  ## every test
 
 bench: $(STAMP)  ## time against a plain forward run
 	$(BIN)/python -m tests.benchmarks.lite0
+	$(BIN)/python -m tests.benchmarks.x_gradient
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from onnxshap.errors import (
 )
 
 if TYPE_CHECKING:
-    from onnxshap import methods
+    from onnxshap import methods, xdnn
     from onnxshap.autodiff.registry import multiplier, vjp
     from onnxshap.explainer import Explainer
     from onnxshap.explanation import Explanation
@@ -35,10 +35,10 @@ _LAZY = {
     "build": "onnxshap.transform",
     "check": "onnxshap.report",
     "load": "onnxshap.graph.model",
-    "methods": "onnxshap",
     "multiplier": "onnxshap.autodiff.registry",
     "vjp": "onnxshap.autodiff.registry",
 }
+_LAZY_MODULES = ("methods", "xdnn")
 
 __all__ = [
     "CompletenessWarning",
@@ -60,12 +60,13 @@ __all__ = [
     "methods",
     "multiplier",
     "vjp",
+    "xdnn",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name == "methods":
-        return importlib.import_module("onnxshap.methods")
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"onnxshap.{name}")
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'onnxshap' has no attribute {name!r}")

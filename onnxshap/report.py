@@ -11,6 +11,7 @@ from onnxshap.autodiff.engine import Path
 from onnxshap.autodiff.registry import Family, multiplier, since_version, spell
 from onnxshap.graph.dependence import reachable
 from onnxshap.graph.model import Model, ModelSource, load
+from onnxshap.homogeneity import Proof, prove
 from onnxshap.methods.draft import Draft
 
 _MEANING: dict[Family, str] = {
@@ -48,6 +49,8 @@ class Report:
     """How explicands and references are batched, and if one pair at a time, why."""
     closed: bool
     """Whether the explained values cut every path from the inputs: a residual then has meaning."""
+    homogeneity: Proof
+    """Whether f(a x) = a^k f(x): then method ``"x_gradient"`` holds."""
 
     @property
     def ok(self) -> bool:
@@ -64,6 +67,15 @@ class Report:
         counts = Counter(n.family for n in self.nodes)
         return {family: counts[family] for family in _MEANING if counts[family]}
 
+    @property
+    def x_dnn(self) -> str:
+        """One line: what is proven of f(a x), or what breaks it; `xdnn.certify` says where."""
+        proof = self.homogeneity
+        if proof.ok:
+            return f"yes, {proof.law}"
+        causes = [f"{op} {why} ({len(n)})" for (op, why), n in proof.reasons().items()]
+        return "; ".join([f"no, {proof.objection}", *causes])
+
     def __str__(self) -> str:
         lines = [
             f"{', '.join(self.sources)} -> {self.output}: {len(self.nodes)} nodes on the path, "
@@ -72,6 +84,7 @@ class Report:
         ]
         if not self.closed:
             lines.append("residual: none, the explained values do not cut every path to the output")
+        lines.append(f"X-DNN: {self.x_dnn}")
         for family, count in self.families.items():
             lines.append(f"{count:5d}  {family:12s} {_MEANING[family]}")
             operators = Counter(n.operator for n in self.named(family))
@@ -92,6 +105,7 @@ class Report:
             for n in self.nodes
         )
         head = html.escape(str(self).split("\n")[0]) + "<br>batch: " + html.escape(self.batch)
+        head += "<br>X-DNN: " + html.escape(self.x_dnn)
         titles = "".join(f"<th>{t}</th>" for t in ("node", "operator", "family", "rule"))
         return f"<p>{head}</p><table><tr>{titles}</tr>{rows}</table>"
 
@@ -128,6 +142,7 @@ def check(
         output=str(draft.target.name),
         batch=_batch(draft),
         closed=draft.closed(),
+        homogeneity=prove(draft.graph, draft.sources, draft.target),
     )
 
 

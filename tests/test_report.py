@@ -54,6 +54,16 @@ def test_report_of_a_part_of_the_model() -> None:
     assert "residual: none" in str(open_report)
 
 
+def test_the_report_says_whether_x_gradient_holds() -> None:
+    assert "X-DNN: yes, f(a x) = a^1 f(x)\n" in str(onnxshap.check(models.homogeneous()))
+    report = onnxshap.check(models.LITE0)
+    assert not report.homogeneity.ok
+    assert "X-DNN: no, 83 node(s) break f(a x) = a^k f(x); Conv adds a bias" in str(report)
+    assert "Clip clips at 6 (33)" in report._repr_html_()
+    from_logits = onnxshap.check(models.cnn(bias=False, softmax=True), output="logits")
+    assert from_logits.homogeneity.ok
+
+
 def test_blocked_nodes_are_named_and_cost_completeness() -> None:
     model = models.graph(
         [

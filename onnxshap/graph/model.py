@@ -27,6 +27,11 @@ class Model:
         return self._proto
 
     @property
+    def folder(self) -> Path | None:
+        """Where the model's external weights lie; None for a model from memory."""
+        return self._folder
+
+    @property
     def metadata(self) -> dict[str, str]:
         """The file's metadata entries, e.g. ``onnxshap.references``, a hash of the references."""
         return {entry.key: entry.value for entry in self._proto.metadata_props}

@@ -36,6 +36,44 @@ class Proof:
     offenders: list[Offender]
     """Every node at fault, in graph order."""
 
+    @property
+    def ok(self) -> bool:
+        """Whether X-Gradient holds: k >= 1."""
+        return not self.objection
+
+    @property
+    def objection(self) -> str:
+        """Why X-Gradient does not hold; empty where it does."""
+        k = self.degree
+        if k is None:
+            return f"{len(self.offenders)} node(s) break f(a x) = a^k f(x)"
+        if k == 0:
+            return (
+                "degree 0, scaling the input does not change the output, so input times gradient "
+                "is 0 in sum and X-Gradient has nothing to share out"
+            )
+        if k < 1:
+            return (
+                f"degree {k} is below 1, the gradient grows without bound near x = 0, where "
+                "X-Gradient starts"
+            )
+        return ""
+
+    @property
+    def law(self) -> str:
+        """What was proven, e.g. ``f(a x) = a^2 f(x)``; empty where there are offenders."""
+        k = self.degree
+        if k is None:
+            return ""
+        return f"f(a x) = a^{k if k.denominator == 1 else f'({k})'} f(x)"
+
+    def reasons(self) -> dict[tuple[str, str], list[str]]:
+        """Names of the nodes at fault by operator and reason, in the order they first come."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for o in self.offenders:
+            found.setdefault((o.operator, o.reason), []).append(o.node)
+        return found
+
 
 def prove(graph: ir.Graph, sources: Sequence[ir.Value], target: ir.Value) -> Proof:
     """Prove that ``target`` is nonnegatively homogeneous in ``sources``.

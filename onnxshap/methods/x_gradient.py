@@ -31,31 +31,24 @@ class XGradient:
     def build(self, draft: Draft) -> Program:
         """Append the backward pass; contributions [K, N, *x]."""
         proof = prove(draft.graph, draft.sources, draft.target)
-        proven = proof.degree is not None and proof.degree >= 1
-        if not proven and not self.force:
+        if not proof.ok and not self.force:
             raise InputError(_refusal(draft, proof))
-        degree = proof.degree if proven and proof.degree is not None else Fraction(1)
-        gradients = draft.walk(vjp)
-        found = times_explicand(draft, gradients, float(1 / degree))
-        if not proven:
-            return draft.finish(found, note=f"completeness is not promised: {_shortly(proof)}")
+        degree = proof.degree if proof.ok and proof.degree is not None else Fraction(1)
+        found = times_explicand(draft, draft.walk(vjp), float(1 / degree))
+        if not proof.ok:
+            return draft.finish(found, note=f"completeness is not promised: {proof.objection}")
         return draft.finish(found, "exact", "zero")
 
 
 def _refusal(draft: Draft, proof: Proof) -> str:
     ends = f'from "{draft.sources[0].name}" to "{draft.target.name}"'
-    lines = [f'\n  {o.operator}, node "{o.node}": {o.reason}' for o in proof.offenders]
+    lines = [
+        f"\n  {operator} {reason}: {', '.join(names)}"
+        for (operator, reason), names in proof.reasons().items()
+    ]
     return (
-        f"x_gradient: the model is not certified {ends}: {_shortly(proof)}{''.join(lines)}\n"
+        f"x_gradient: the model is not certified {ends}: {proof.objection}{''.join(lines)}\n"
         "Remove biases with onnxshap.xdnn.strip_bias, explain the logits (output=), or take "
         "method='integrated_gradients'. onnxshap.methods.XGradient(force=True) explains it without "
         "a promise."
     )
-
-
-def _shortly(proof: Proof) -> str:
-    if proof.offenders:
-        return f"{len(proof.offenders)} node(s) break f(a x) = a^k f(x)"
-    if proof.degree is None:
-        return "the output is 0, or does not depend on what is explained"
-    return f"its degree is {proof.degree}, and x times the gradient needs 1 or more"

@@ -5,10 +5,7 @@ process: no explanation can be cheaper. Contenders alternate; medians of five.
 """
 
 import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +13,7 @@ import onnxruntime as ort
 
 import onnxshap
 from onnxshap.demo import assets
-
-ROUNDS = 5
-
-
-def seconds(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each contender, after one round to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(ROUNDS + 1):
-        for name, call in contenders.items():
-            start = time.perf_counter()
-            call()
-            if turn:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
+from tests.benchmarks.timing import seconds
 
 
 def row(references: int, folder: Path) -> str:

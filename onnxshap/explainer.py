@@ -12,7 +12,6 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.assemble import concatenate
-from onnxshap.averages import Chunks
 from onnxshap.background import Background
 from onnxshap.compiled import Engine
 from onnxshap.errors import CompletenessWarning, InputError, OnnxShapWarning
@@ -20,7 +19,7 @@ from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.inputs import Data, Inputs
 from onnxshap.methods import Method, named
-from onnxshap.oneshot import BackgroundAs, one_shot
+from onnxshap.oneshot import BackgroundAs, Chunks, one_shot
 from onnxshap.refine import Refinement
 from onnxshap.runtime.progress import Progress, ProgressCallback
 from onnxshap.runtime.session import Stop, Stopped

@@ -141,7 +141,7 @@ def check(
         sources=[str(v.name) for v in draft.sources],
         output=str(draft.target.name),
         batch=_batch(draft),
-        closed=draft.closed(),
+        closed=draft.closed,
         homogeneity=prove(draft.graph, draft.sources, draft.target),
     )
 

@@ -28,6 +28,25 @@ def ancestors(graph: ir.Graph, targets: Iterable[ir.Value]) -> set[ir.Value]:
     return needed
 
 
+def cut_every_path(
+    graph: ir.Graph, inputs: Iterable[ir.Value], cut: Iterable[ir.Value], target: ir.Value
+) -> bool:
+    """Whether ``cut`` stands on every path from ``inputs`` to ``target``, and once on each.
+
+    Where one value of the cut feeds another, what is credited to both overlaps.
+    """
+    starts, values = set(inputs), set(cut)
+    inner = values - starts
+    if any((reachable(graph, [v]) - {v}) & inner for v in values):
+        return False
+    around = reachable(
+        graph,
+        starts - values,
+        lambda node, i: node.inputs[i] not in values if i < len(node.inputs) else True,
+    )
+    return target not in around - values
+
+
 def node_inputs(node: ir.Node) -> list[ir.Value | None]:
     """Inputs of ``node`` followed by what its subgraphs (If, Loop, Scan) read from outside."""
     outer: list[ir.Value | None] = list(node.inputs)

@@ -15,7 +15,7 @@ from onnxshap.autodiff.registry import RuleSet
 from onnxshap.errors import InputError, UnknownShapeError, UnsupportedOpError
 from onnxshap.graph.batch import Layouts, analyse, batched_inputs
 from onnxshap.graph.builder import Builder, taken_names
-from onnxshap.graph.dependence import node_inputs, reachable
+from onnxshap.graph.dependence import cut_every_path, node_inputs, reachable
 from onnxshap.graph.model import Model
 from onnxshap.methods.program import Completeness, Fill, Filled, Program, Steps
 
@@ -311,7 +311,7 @@ class Draft:
             source_sample={str(v.name): self.sample_dims(v) for v in self.sources},
             method=self.method,
             rules_hash=self._rules_hash,
-            closed=self.closed(),
+            closed=self.closed,
             mixing=self.layouts.mixing,
             base=base,
             completeness=completeness,
@@ -319,6 +319,12 @@ class Draft:
             steps=self._steps,
             filled=self._filled,
         )
+
+    @property
+    def closed(self) -> bool:
+        """Whether every path from an input that varies to the target runs through a source."""
+        varying = [v for v in self.model_inputs if v in self.references or not self.references]
+        return cut_every_path(self.graph, varying, self.sources, self.target)
 
     def sample_shape(
         self, value: ir.Value, explicands: Mapping[str, np.ndarray]
@@ -376,23 +382,6 @@ class Draft:
             rest = [a for a in range(len(layout.dims) + self.lift.extra) if a not in lead]
             value = self.op.Transpose(value, perm=[*lead, *rest])
         return value
-
-    def closed(self) -> bool:
-        """Whether every path from an input that varies to the target runs through a source."""
-        sources = set(self.sources)
-        varying = {v for v in self.model_inputs if v in self.references or not self.references}
-        inner = [v for v in self.sources if v not in varying]
-        if inner and any(
-            v in reachable(self.graph, [u]) for u in self.sources for v in inner if u is not v
-        ):
-            return False  # one source feeds another: their attributions overlap
-        around = reachable(
-            self.graph,
-            varying - sources,
-            lambda node, i: node.inputs[i] not in sources if i < len(node.inputs) else True,
-        )
-        reached = {v for v in around if v not in sources}
-        return self.target not in reached
 
 
 def over_references(op: Builder, contributions: ir.Value) -> dict[str, ir.Value]:

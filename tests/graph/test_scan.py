@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 import onnxshap
-from onnxshap.averages import Chunks
+from onnxshap.oneshot import Chunks
 from tests.helpers import models
 
 TARGETS = {

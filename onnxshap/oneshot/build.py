@@ -1,4 +1,4 @@
-"""The one-shot file: model, references and explanation as one ONNX graph.
+"""Put the file together: target, averages over references, residual, names and notes.
 
 The reference side stays in the graph; where references are embedded, the runtime's constant folding
 computes and keeps their activations once, when it loads the file.
@@ -11,11 +11,11 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxshap.averages import Averages, Averaging, Chunks, samples_first
 from onnxshap.errors import InputError
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.model import Model
 from onnxshap.methods.program import Program
+from onnxshap.oneshot.averages import Averages, Averaging, Chunks, samples_first
 from onnxshap.targets import Target, TargetSpec
 
 BackgroundAs = Literal["embed", "input"]

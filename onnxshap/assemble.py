@@ -39,15 +39,20 @@ class Chunk:
                 whole[source][targets, explicands] += array
 
     @property
-    def means(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and sum of squared deviations over the chunk's references, by source."""
+    def means(self) -> dict[str, np.ndarray]:
+        """Mean over the chunk's references, by source."""
         if "mean" in self._arrays:
-            deviations = self._arrays["deviation"]
-            return {s: (mean, deviations[s]) for s, mean in self._arrays["mean"].items()}
+            return self._arrays["mean"]
         own = self._arrays["contributions"]
         if self._references is not None:  # one at a time: the axis of references has size 1
             own = {s: a[:, :, 0] for s, a in own.items()}
-        return {s: (a, np.zeros_like(a)) for s, a in own.items()}
+        return own
+
+    @property
+    def squares(self) -> dict[str, np.ndarray]:
+        """Sum of squared deviations from the mean; 0 for a single reference."""
+        found = self._arrays.get("deviation", {})
+        return {s: found.get(s, np.broadcast_to(0.0, a.shape)) for s, a in self.means.items()}
 
     @property
     def single(self) -> dict[str, np.ndarray]:
@@ -78,8 +83,9 @@ class Running:
 
     def add(self, chunk: Chunk) -> None:
         """Add the results of more references."""
-        for source, (mean, squares) in chunk.means.items():
-            self.means.setdefault(source, Moments()).add(chunk.count, mean, squares)
+        for source, mean in chunk.means.items():
+            moments = self.means.setdefault(source, Moments())
+            moments.add(chunk.count, mean, chunk.squares[source])
         if chunk.base is not None:
             self.base.add(chunk.count, chunk.base, np.zeros_like(chunk.base))
         self.single.append(chunk.single)
@@ -87,9 +93,9 @@ class Running:
     def with_part(self, chunk: Chunk, share: float) -> "Running":
         """Return what there would be if the rest of ``chunk`` were like the ``share`` that is."""
         other = Running()
-        for source, (mean, squares) in chunk.means.items():
+        for source, mean in chunk.means.items():
             before = self.means.get(source, Moments())
-            other.means[source] = before.plus(chunk.count, mean / share, squares)
+            other.means[source] = before.plus(chunk.count, mean / share, chunk.squares[source])
         if chunk.base is not None:
             other.base = self.base.plus(chunk.count, chunk.base, np.zeros_like(chunk.base))
         part = {source: a / share for source, a in chunk.single.items()}

@@ -50,7 +50,9 @@ class Compiled:
             self._reference_model, self._reference_cut = parts.first, parts.cut
             model = parts.second
         parts = partition(model, program.inputs, own_bytes, [program.output])
-        self._explicand_model, self._explicand_cut = parts.first, parts.cut
+        self._explicand_model = parts.first
+        self.explicand_cut = parts.cut
+        """Values of the explicand pass, beside the inputs, that the pair pass reads."""
         self._pair_model = parts.second
         self.cut_bytes = sum(
             own_bytes[n] for n in (*self._reference_cut, *program.references.values())
@@ -68,10 +70,10 @@ class Compiled:
         """Run the model forward: outputs [N, *output], and what the pair pass needs."""
         program = self.program
         session = self._session("explicand", self._explicand_model)
-        wanted = [program.output, *(c for c in self._explicand_cut if c != program.output)]
+        wanted = [program.output, *(c for c in self.explicand_cut if c != program.output)]
         values = session.run(feeds, wanted, stop)
         outputs = self._samples_first(values[program.output].numpy())
-        kept = {name: values[name] for name in self._explicand_cut}
+        kept = {name: values[name] for name in self.explicand_cut}
         return outputs, kept | {name: session.put(array) for name, array in feeds.items()}
 
     def reference(

@@ -19,11 +19,11 @@ from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.inputs import Data, Inputs
 from onnxshap.methods import Method, named
-from onnxshap.oneshot import BackgroundAs, Chunks, one_shot
+from onnxshap.oneshot import BackgroundAs, ChunkSizes, one_shot
 from onnxshap.refine import Refinement
 from onnxshap.runtime.progress import Progress, ProgressCallback
 from onnxshap.runtime.session import Stop, Stopped
-from onnxshap.targets import TargetSpec
+from onnxshap.targets import TargetSpec, expected_targets
 
 logger = logging.getLogger("onnxshap")
 
@@ -244,7 +244,8 @@ class Explainer:
         Raises
         ------
         InputError
-            If the model mixes samples, or an input has no references.
+            If the model mixes samples, an input has no references, or the method draws numbers
+            for each explicand, or for references that only the file's user knows.
         """
         if background not in ("embed", "input"):
             raise InputError(f'background={background!r}: there is "embed" and "input"')
@@ -254,7 +255,8 @@ class Explainer:
             own = self._background
             arrays = self._inputs.rows(own.arrays, 0, own.count, "background")
         engine, count = self._engine, len(next(iter(arrays.values()), ()))
-        chunks = Chunks.of(count, engine.compiled, self._max_memory)
+        targets = expected_targets(self._target)
+        chunks = ChunkSizes.of(count, engine.compiled, self._max_memory, targets)
         built = one_shot(self._model, engine.program, self._target, arrays, background, chunks)
         logger.info("reference side of %s: %s", path, built.metadata["onnxshap.reference_side"])
         return built.save(path)
@@ -306,7 +308,8 @@ class Explainer:
         allowed = tolerance * scale
         if completeness == "quadrature":
             rise = np.abs(explanation.outputs - base)
-            allowed = np.maximum(_QUADRATURE[0] * rise, _QUADRATURE[1] * total)
+            coarse = np.maximum(_QUADRATURE[0] * rise, _QUADRATURE[1] * total)
+            allowed = np.maximum(allowed, coarse)
         excess = np.abs(gap) - allowed
         worst = np.unravel_index(int(np.argmax(excess)), np.shape(gap))
         if excess[worst] > 0:

@@ -32,7 +32,8 @@ class Explanation:
     float64, shaped like one sample's output."""
     base_values: np.ndarray | None = None
     """Mean target output over the background, float64 [N, K]; SHAP calls it the expected value.
-    None for methods without references."""
+    0 for X-Gradient, which compares with the zero input; None for methods that compare with
+    nothing."""
     residual: np.ndarray | None = None
     """sum(attributions) - (output - base value), float64 [N, K]: the gap in completeness. None
     where the method does not promise it, or the explained values do not cut every path."""

@@ -24,7 +24,7 @@ from onnxshap.inputs import Inputs, release
 from onnxshap.methods.program import Program
 from onnxshap.runtime.plan import Plan
 from onnxshap.runtime.session import DeviceValue, Stop
-from onnxshap.targets import Target, TargetSpec
+from onnxshap.targets import Target, TargetSpec, expected_targets
 
 
 @dataclass
@@ -35,14 +35,6 @@ class _Group:
     stop: int
     feeds: dict[str, np.ndarray]
     values: DeviceValues | None
-
-
-def expected_targets(spec: TargetSpec) -> int:
-    """How many targets a specification stands for, before an output is there to check it."""
-    if isinstance(spec, list):
-        return len(spec)
-    digits = spec.removeprefix("top") if isinstance(spec, str) else ""
-    return int(digits) if digits.isdecimal() else 1
 
 
 class Refinement:
@@ -130,8 +122,9 @@ class Refinement:
                 self._run_pairs(chunk, groups, references, seeds.astype(outputs.dtype), plan, steps)
                 self.done += len(rows) * len(steps)
                 if steps.stop < len(weights):
-                    yield partial(explained, running.with_part(chunk, weights[: steps.stop].sum()))
-            for source, (mean, _) in chunk.means.items():
+                    share = float(weights[: steps.stop].sum())
+                    yield partial(_so_far, explained, running, chunk, share)
+            for source, mean in chunk.means.items():
                 self._require_own_shape(source, mean)
             running.add(chunk)
             del references, chunk  # before the next ones are made, not after
@@ -160,7 +153,7 @@ class Refinement:
 
     def _forward(self, start: int, stop: int) -> tuple[list[_Group], np.ndarray]:
         """Run the model on the explicands, in groups; small results are kept for the pair pass."""
-        size = self._plan(stop - start, 1).explicands
+        size = self._plan(stop - start, expected_targets(self._spec)).explicands
         groups, outputs = [], []
         for first in range(start, stop, size):
             last = min(first + size, stop)
@@ -168,7 +161,7 @@ class Refinement:
             found, values = self._compiled.explicand(self._as_fed(feeds), self.stop)
             self._compiled.require_finite(found, self._as_fed(feeds), "explicand", first)
             outputs.append(found)
-            keep = stop - start <= 4 * size
+            keep = stop - start <= 4 * size or not self._compiled.explicand_cut
             groups.append(_Group(first, last, feeds, values if keep else None))
         return groups, np.concatenate(outputs)
 
@@ -318,12 +311,14 @@ class Refinement:
             per_reference = {s: samples_first(a, dtype) for s, a in joined.items()}
         values = weighted(seeds, outputs[None])
         bases, mean = None, running.base.mean
-        if mean is not None or program.base == "zero":
-            bases = weighted(seeds, np.zeros((1, 1)) if mean is None else mean[None, None])
+        if program.base == "zero":
+            bases = np.zeros_like(values)
+        elif program.base == "references" and mean is not None:
+            bases = weighted(seeds, mean[None, None])
         residual = None
         if program.completeness != "none" and program.closed and bases is not None:
             residual = total(attributions) - (values - bases)
-        partial = Explanation(
+        explanation = Explanation(
             attributions=attributions,
             outputs=values,
             targets=target.labels(outputs),
@@ -337,4 +332,11 @@ class Refinement:
             complete=self.done == self.work,
             note=program.note,
         )
-        return without_single_axes(partial, target.single)
+        return without_single_axes(explanation, target.single)
+
+
+def _so_far(
+    explained: Callable[[Running], Explanation], running: Running, chunk: Chunk, share: float
+) -> Explanation:
+    """What there is while ``share`` of a chunk's steps are done."""
+    return explained(running.with_part(chunk, share))

@@ -123,3 +123,11 @@ class Target:
     def _top_indices(self, outputs: np.ndarray) -> np.ndarray:
         flat = outputs.reshape(len(outputs), int(np.prod(self.shape)))
         return np.argsort(-flat, axis=1, kind="stable")[:, : self.top].astype(np.int64)
+
+
+def expected_targets(spec: TargetSpec) -> int:
+    """How many targets a specification stands for, before an output is there to check it."""
+    if isinstance(spec, list):
+        return len(spec)
+    digits = spec.removeprefix("top") if isinstance(spec, str) else ""
+    return int(digits) if digits.isdecimal() else 1

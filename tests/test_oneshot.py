@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxshap import Explainer, Explanation, InputError, methods
+from onnxshap import CompletenessWarning, Explainer, Explanation, InputError, methods
 from onnxshap.graph.normalize import NEWEST_IR, OPSETS
 from tests.helpers import models
 from tests.helpers.models import Arrays
@@ -280,11 +281,36 @@ STEPPED = {
 }
 
 
-@pytest.mark.parametrize("memory", [None, 2**20, 2**18, 1], ids=["all", "1 MiB", "256 KiB", "1 B"])
+def operators(graph: onnx.GraphProto) -> list[str]:
+    """Names of the Scans of a graph, those inside others behind them."""
+    found = []
+    for node in (n for n in graph.node if n.op_type == "Scan"):
+        (body,) = (a.g for a in node.attribute if a.name == "body")
+        found += [node.name, *(f"{node.name} > {inner}" for inner in operators(body))]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("memory", "scans"),
+    [
+        (None, ([], [], [])),
+        (2**18, (["steps"], ["steps"], ["steps"])),
+        (
+            1,
+            (
+                ["references", "references > steps"],
+                ["references", "references > steps"],
+                ["steps"],
+            ),
+        ),
+    ],
+    ids=["all", "256 KiB", "1 B"],
+)
 @pytest.mark.parametrize("name", STEPPED)
 def test_methods_with_steps(
     name: str,
     memory: int | None,
+    scans: tuple[list[str], ...],
     cnn: onnx.ModelProto,
     x: np.ndarray,
     background: np.ndarray,
@@ -295,17 +321,61 @@ def test_methods_with_steps(
     explainer = Explainer(cnn, references, method=method, target="top2", max_memory=memory)
     path = exported(explainer, tmp_path)
     proto = onnx.load(path)
-    scans = [n.name for n in proto.graph.node if n.op_type == "Scan"]
+    assert operators(proto.graph) == scans[list(STEPPED).index(name)]
     notes = {p.key: p.value for p in proto.metadata_props}
-    if memory is None:
-        assert not scans
-        assert notes["onnxshap.steps"].endswith("all at a time")
-    elif memory == 1:
-        assert scans == (["references"] if method.needs_background else ["steps"])
-    same(
-        models.run(str(path), {"image": x}),
-        Explainer(cnn, references, method=method, target="top2")(x),
-    )
+    assert notes["onnxshap.steps"].endswith("all at a time") == (memory is None)
+    plain = Explainer(cnn, references, method=method, target="top2")
+    same(models.run(str(path), {"image": x}), plain(x))
+
+
+@pytest.mark.parametrize("memory", [None, 1])
+@pytest.mark.parametrize("name", ["two_inputs", "batch_inside", "attention", "one_number"])
+def test_steps_of_other_models(name: str, memory: int | None, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    x, references = models.samples(model, 3), models.samples(model, 4, seed=1)
+    method = methods.IntegratedGradients(steps=64)
+    explainer = Explainer(model, references, method=method, target="top1", max_memory=memory)
+    path = exported(explainer, tmp_path)
+    same(models.run(str(path), x), Explainer(model, references, method=method)(x))
+
+
+@pytest.mark.parametrize("name", ["steps", "references"])
+def test_names_of_the_users_own_do_not_clash(name: str, tmp_path: Path) -> None:
+    ends = {"x": (np.float32, ["N", 4])}, {"y": (np.float32, ["N", 3])}
+    nodes = [
+        models.node("MatMul", ["x", "w"], [f"{name}/final_0"], name),
+        models.node("Tanh", [f"{name}/final_0"], ["x/noise/chunks"], "tanh"),
+        models.node("Relu", ["x/noise/chunks"], ["weight/chunks"], "relu"),
+        models.node("Neg", ["weight/chunks"], ["y"], "neg"),
+    ]
+    model = models.graph(nodes, *ends, models.weights(1, w=(4, 3)))
+    x = models.samples(model, 3)
+    for method in ("smoothgrad", "integrated_gradients"):
+        references = x["x"][:2] if method != "smoothgrad" else None
+        explainer = Explainer(model, references, method=method, target=1, max_memory=1)
+        found = models.run(str(exported(explainer, tmp_path)), x)
+        same(found, Explainer(model, references, method=method, target=1)(x))
+
+
+@pytest.mark.parametrize("method", ["x_gradient", "deepshap", "integrated_gradients"])
+@pytest.mark.parametrize("memory", [None, 1])
+def test_output_of_another_type_than_the_input(
+    method: str, memory: int | None, tmp_path: Path
+) -> None:
+    """Differences of both types were written, and the runtime refused the file."""
+    nodes = [
+        models.node("MatMul", ["x", "w"], ["h"], "fc"),
+        models.node("Relu", ["h"], ["r"], "relu"),
+        models.node("Cast", ["r"], ["y"], "cast", to=onnx.TensorProto.DOUBLE),
+    ]
+    ends = {"x": (np.float32, ["N", 4])}, {"y": (np.float64, ["N", 3])}
+    model = models.graph(nodes, *ends, models.weights(1, w=(4, 3)))
+    x = models.samples(model, 3)
+    references = None if method == "x_gradient" else models.samples(model, 4, seed=1)
+    explainer = Explainer(model, references, method=method, target=1, max_memory=memory)
+    with warnings.catch_warnings():  # sums of float32 beside float64's tolerance
+        warnings.simplefilter("ignore", CompletenessWarning)
+        same(models.run(str(exported(explainer, tmp_path)), x), explainer(x))
 
 
 def test_steps_of_references_that_are_an_input(
@@ -352,6 +422,24 @@ def test_an_inner_value_and_another_output(
     found = models.run(str(exported(explainer, tmp_path)), {"image": x})
     assert {"prob", "p0/attribution"} <= set(found)
     same(found, explainer(x))
+
+
+def test_control_flow_off_the_path_is_no_matter(
+    cnn: onnx.ModelProto, x: np.ndarray, tmp_path: Path
+) -> None:
+    """A file with a Scan behind the model's own output can itself be explained."""
+    many = models.samples(cnn, 12, seed=1)["image"]
+    path = exported(Explainer(cnn, many, target=1, max_memory=2**18), tmp_path)
+    assert operators(onnx.load(path).graph)
+    for method, references in (("deepshap", many[:3]), ("smoothgrad", None)):
+        found = Explainer(path, references, method=method, output="logits", target=2)(x)
+        expected = Explainer(cnn, references, method=method, target=2)(x)
+        np.testing.assert_allclose(
+            found.attributions,
+            expected.attributions,
+            rtol=0,
+            atol=1e-5 * np.abs(expected.attributions).max(),
+        )
 
 
 # What is written in it ----------------------------------------------------------------------------
@@ -512,11 +600,17 @@ def test_models_without_a_batch_axis_are_refused(tmp_path: Path) -> None:
 def test_held_inputs_are_refused_by_name(tmp_path: Path) -> None:
     model = models.two_inputs()
     explainer = Explainer(model, {"a": models.samples(model, 3)["a"]}, target=0)
-    with pytest.raises(InputError, match=r"give references for the input\(s\) b too"):
+    with pytest.raises(
+        InputError, match=r"the input\(s\) b are held.*; give references for them too"
+    ):
         explainer.export(tmp_path / "e.onnx")
     model = models.side_input()
     explainer = Explainer(model, {"x": models.samples(model, 3)["x"]}, target=0)
-    with pytest.raises(InputError, match=r"give references for the input\(s\) ids too"):
+    with pytest.raises(InputError, match=r"the input\(s\) ids are held.*; give references for"):
+        explainer.export(tmp_path / "e.onnx")
+    background = {"x": models.samples(model, 3)["x"]}
+    explainer = Explainer(model, background, method="integrated_gradients", target=0)
+    with pytest.raises(InputError, match=r"ids are held.*cannot move them; export another"):
         explainer.export(tmp_path / "e.onnx")
 
 

@@ -101,6 +101,19 @@ class Builder:
             self._constants[key] = constant
         return self._constants[key]
 
+    def fresh(self, name: str) -> str:
+        """Return ``name``, or a longer one if it is taken; it is taken then."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+    def fresh_scope(self, name: str) -> str:
+        """As `fresh`, and nothing is called ``name/...`` either: for a subgraph's own names."""
+        while any(taken.startswith(f"{name}/") for taken in self._taken):
+            name += "_"
+        return self.fresh(name)
+
     def _unique(self, stem: str) -> str:
         while True:
             count = self._counts.get(stem, 0)

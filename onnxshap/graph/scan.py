@@ -37,7 +37,7 @@ def scan(
     update : callable
         ``update(op, states, results)`` emits the next states inside the Scan's body.
     name : str
-        Name of the Scan node.
+        Of the Scan node; its values and body are called ``name/...``, which must be free.
     """
     inside = reachable(graph, chunks) & ancestors(graph, results)
     nodes = [n for n in graph if any(o in inside for o in n.outputs)]

@@ -14,8 +14,8 @@ from onnxshap.autodiff.lift import Lead, Lift
 from onnxshap.autodiff.registry import RuleSet
 from onnxshap.errors import InputError, UnknownShapeError, UnsupportedOpError
 from onnxshap.graph.batch import Layouts, analyse, batched_inputs
-from onnxshap.graph.builder import Builder, taken_names
-from onnxshap.graph.dependence import cut_every_path, node_inputs, reachable
+from onnxshap.graph.builder import Builder
+from onnxshap.graph.dependence import ancestors, cut_every_path, node_inputs, reachable
 from onnxshap.graph.model import Model
 from onnxshap.methods.program import Completeness, Fill, Filled, Program, Steps
 
@@ -59,7 +59,6 @@ class Draft:
             node.metadata_props["onnxshap.side"] = "forward"
             for value in node.outputs:
                 value.shape = value.shape if value.is_graph_output() else None
-        self._taken = taken_names(graph)
         self.op = Builder(graph)
         self.references: dict[ir.Value, ir.Value] = {}
         self.counterparts: dict[ir.Value, ir.Value] = {}
@@ -93,7 +92,7 @@ class Draft:
         self, name: str, dtype: ir.DataType, dims: Sequence[int | str | None]
     ) -> ir.Value:
         value = ir.Value(
-            name=self._fresh(name), type=ir.TensorType(dtype), shape=ir.Shape(list(dims))
+            name=self.op.fresh(name), type=ir.TensorType(dtype), shape=ir.Shape(list(dims))
         )
         self.graph.inputs.append(value)
         return value
@@ -101,13 +100,12 @@ class Draft:
     def add_filled(
         self,
         name: str,
-        like: ir.Value,
+        dtype: ir.DataType,
         dims: Sequence[int | str | None],
         fill: Fill,
         along: Literal["explicands", "references"] | None = None,
     ) -> ir.Value:
-        """Append an input ``[steps, *dims]`` of ``like``'s dtype that the method fills itself."""
-        dtype = self.layouts[like].dtype
+        """Append an input ``[steps, *dims]`` that the method fills itself."""
         value = self._add_input(name, dtype, ["steps", *dims])
 
         def cast(*rows: Any) -> np.ndarray:
@@ -116,22 +114,21 @@ class Draft:
         self._filled[str(value.name)] = Filled(cast, along)
         return value
 
+    @property
+    def number(self) -> ir.DataType:
+        """Type of the numbers a method feeds: float64 in float64 models, else float32."""
+        double = self.layouts[self.target].dtype == ir.DataType.DOUBLE
+        return ir.DataType.DOUBLE if double else ir.DataType.FLOAT
+
     def add_steps(self, weights: np.ndarray) -> ir.Value:
         """Append the input [S] for the weights of the steps; the explanation sums over them."""
 
         def fill(_: object, __: range, steps: range) -> np.ndarray:
             return weights[steps.start : steps.stop]
 
-        value = self.add_filled("weight", self.target, [], fill)
+        value = self.add_filled("weight", self.number, [], fill)
         self._steps = Steps(weights, str(value.name))
         return value
-
-    def _fresh(self, name: str) -> str:
-        """Return ``name``, or a longer one if the model has a value called so already."""
-        while name in self._taken:
-            name += "_"
-        self._taken.add(name)
-        return name
 
     def add_references(self, varying: Iterable[str]) -> None:
         """Append the reference side: a copy of every node that depends on a batched input.
@@ -143,7 +140,7 @@ class Draft:
         varies = set(varying)
         copied = [v for v in self.model_inputs if v in batched or v.name in varies]
         for value in copied:
-            twin = ir.Value(name=self._fresh(f"{value.name}/reference"), type=value.type)
+            twin = ir.Value(name=self.op.fresh(f"{value.name}/reference"), type=value.type)
             twin.shape = self._shape(value, ["references"])
             graph.inputs.append(twin)
             self.counterparts[value] = twin
@@ -156,15 +153,15 @@ class Draft:
         self.references = {v: t for v, t in self.counterparts.items() if v in differs}
 
     def copy(self, copies: dict[ir.Value, ir.Value], side: str) -> None:
-        """Run the model once more: append a copy of every node that depends on a copied value.
+        """Run the model once more: copy every node that the target needs of a copied value.
 
         ``copies``: what is copied already, by original; the outputs of the copied nodes join it.
         ``side``: named in the copies' names and metadata.
         """
+        needed = ancestors(self.graph, [self.target])
         for node in list(self.graph):
-            if node.metadata_props.get("onnxshap.side") != "forward":
-                continue
-            if all(o in copies for o in node.outputs):
+            own = node.metadata_props.get("onnxshap.side") == "forward"
+            if not own or not any(o in needed and o not in copies for o in node.outputs):
                 continue
             if any(v in copies for v in node_inputs(node)):
                 self._copy_node(node, copies, side)
@@ -186,7 +183,7 @@ class Draft:
             metadata_props={"onnxshap.side": side, "onnxshap.of": node.name or ""},
         )
         for output, copy in zip(node.outputs, twin.outputs, strict=True):
-            copy.name = self._fresh(f"{output.name}/{side}") if output.name else ""
+            copy.name = self.op.fresh(f"{output.name}/{side}") if output.name else ""
             copy.type = output.type
             self.layouts.alias(copy, output)
             copies.setdefault(output, copy)
@@ -281,7 +278,7 @@ class Draft:
                     found |= over_references(op, value)
                 for kind, end in found.items():
                     named = op.Identity(end)
-                    named.name = self._fresh(f"{source.name}/{kind}")
+                    named.name = self.op.fresh(f"{source.name}/{kind}")
                     named.shape = self._outcome_shape(source, kind)
                     ends[kind][str(source.name)] = str(named.name)
                     outputs.append(named)
@@ -311,14 +308,19 @@ class Draft:
             source_sample={str(v.name): self.sample_dims(v) for v in self.sources},
             method=self.method,
             rules_hash=self._rules_hash,
-            closed=self.closed,
+            closed=self.closed if base != "zero" else not self.overlapping,
             mixing=self.layouts.mixing,
-            base=base,
+            base=base or ("references" if self.counterparts else None),
             completeness=completeness,
             note=note,
             steps=self._steps,
             filled=self._filled,
         )
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether one source feeds another: what is credited to both is credited twice."""
+        return not cut_every_path(self.graph, [], self.sources, self.target)
 
     @property
     def closed(self) -> bool:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxshap.errors import InputError
 from onnxshap.methods.draft import Draft
-from onnxshap.methods.parameters import require_count
+from onnxshap.methods.parameters import require_count, require_seed
 from onnxshap.methods.points import Points
 from onnxshap.methods.program import Program
 
@@ -33,7 +33,9 @@ class SmoothGrad:
 
     def __post_init__(self) -> None:
         require_count(self, "samples", self.samples)
-        if not (isinstance(self.noise, int | float) and 0 <= self.noise < np.inf):
+        require_seed(self, self.seed)
+        number = isinstance(self.noise, int | float | np.floating | np.integer)
+        if isinstance(self.noise, bool) or not number or not 0 <= self.noise < np.inf:
             raise InputError(f"SmoothGrad: noise={self.noise!r} must be a number, 0 or above")
 
     def build(self, draft: Draft) -> Program:
@@ -48,7 +50,8 @@ class SmoothGrad:
                 rngs = [np.random.default_rng([self.seed, index, s]) for s in steps]
                 return np.stack([rng.standard_normal(shape) for rng in rngs])
 
-            filled = draft.add_filled(f"{value.name}/noise", value, draft.sample_dims(value), draws)
+            dtype, dims = draft.layouts[value].dtype, draft.sample_dims(value)
+            filled = draft.add_filled(f"{value.name}/noise", dtype, dims, draws)
             extent = points.explicand(self._extent(draft, value), value)
             noise = op.Mul(points.displacements(filled, value), extent)
             return op.Add(points.explicand(value), noise)
@@ -59,6 +62,8 @@ class SmoothGrad:
         """Standard deviation of the noise for each explicand, its other axes of size 1."""
         op, batch = draft.op, draft.layouts.batch_axis(value)
         axes = [a for a in range(len(draft.layouts[value].dims)) if a != batch]
+        if not axes:  # one number: its range is 0
+            return op.Mul(value, 0.0)
         extent = op.Sub(op.ReduceMax(value, axes), op.ReduceMin(value, axes))
         return op.Mul(extent, float(self.noise))
 
@@ -76,6 +81,9 @@ class Random:
     name: ClassVar[str] = "random"
     needs_background: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        require_seed(self, self.seed)
+
     def build(self, draft: Draft) -> Program:
         """Append nothing but the noise; contributions [K, N, *x]."""
         return draft.finish({source: self._noise(draft, source) for source in draft.sources})
@@ -87,14 +95,15 @@ class Random:
 
         def draws(fed: Mapping[str, np.ndarray], _: range, __: range) -> np.ndarray:
             shape = draft.sample_shape(source, fed)
-            rows = zip(*fed.values(), strict=True)
+            inputs = [fed[str(v.name)] for v in draft.model_inputs if v.name in fed]
+            rows = zip(*inputs, strict=True)
             keys = [zlib.crc32(b"".join(a.tobytes() for a in row)) for row in rows]
             rngs = [np.random.default_rng([self.seed, index, key]) for key in keys]
             return np.stack([rng.random(shape) for rng in rngs])[None] - 0.5
 
         dims = ["explicands", *draft.sample_dims(source)]
         name = f"{source.name}/noise"
-        noise = op.Squeeze(draft.add_filled(name, source, dims, draws, "explicands"), [0])
+        noise = op.Squeeze(draft.add_filled(name, layout.dtype, dims, draws, "explicands"), [0])
         if axis is None or not (draft.batched or layout.batch is not None):
             return op.Squeeze(noise, [0])
         if axis:

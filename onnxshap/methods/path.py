@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from onnxshap.errors import InputError
 from onnxshap.methods.draft import Draft
-from onnxshap.methods.parameters import require_count
+from onnxshap.methods.parameters import require_count, require_seed
 from onnxshap.methods.points import Points
 from onnxshap.methods.program import Completeness, Fill, Program
 
@@ -20,7 +20,8 @@ class IntegratedGradients:
     Sundararajan, Taly and Yan 2017, equation 1, by Gauss-Legendre quadrature with ``steps``
     points. Attributions sum to the output minus the base value up to the error of the quadrature,
     which the residual measures: where it is large, take more steps. At inner values (``inputs=``)
-    the line runs between the values themselves: layer IG.
+    the line runs between the values themselves: layer IG. Paths around them run on inputs that
+    move along their own line.
     """
 
     steps: int = 128
@@ -61,6 +62,7 @@ class ExpectedGradients:
 
     def __post_init__(self) -> None:
         require_count(self, "samples", self.samples)
+        require_seed(self, self.seed)
 
     def build(self, draft: Draft) -> Program:
         """Append the points and the backward pass; contributions [K, N, M, *x]."""
@@ -79,7 +81,7 @@ def _integrate(
     """Sum gradients at ``positions`` [S, M] or [S, 1] on the lines, 0 at the reference, 1 at x."""
     points, op = Points(draft, weights), draft.op
     along: Literal["references"] | None = "references" if completeness == "expectation" else None
-    position = draft.add_filled("position", draft.target, [along or 1], positions, along)
+    position = draft.add_filled("position", draft.number, [along or 1], positions, along)
 
     def between(value: ir.Value) -> ir.Value:
         if not draft.layouts[value].dtype.is_floating_point():

@@ -12,6 +12,8 @@ import onnx_ir as ir
 from onnxshap.autodiff.engine import Path
 from onnxshap.autodiff.lift import Lead, Lift
 from onnxshap.autodiff.registry import vjp
+from onnxshap.errors import InputError
+from onnxshap.graph.dependence import ancestors
 from onnxshap.methods.draft import Draft
 
 
@@ -41,6 +43,7 @@ class Points:
     def positions(self, filled: ir.Value, value: ir.Value) -> ir.Value:
         """Lay [S, M] or [S, 1], a number for each step, out to broadcast against ``value``."""
         layout = self.draft.layouts[value]
+        filled = self._as(layout.dtype, filled)
         if layout.batch is None:  # one point at a time
             return self.op.Squeeze(filled, [0, 1])
         after = len(layout.dims) - layout.batch - 1
@@ -64,12 +67,27 @@ class Points:
 
         ``place`` is asked for every source, and for inputs whose references differ; other inputs
         keep the explicand's value.
+
+        Raises
+        ------
+        InputError
+            If one source is computed from another.
+        UnsupportedOpError
+            Naming every node on the path without a vjp rule.
         """
         draft, op = self.draft, self.op
+        if draft.overlapping:
+            raise InputError(
+                f"method {draft.method!r} moves every explained value by itself, so none may be "
+                f"computed from another: explain {', '.join(str(s.name) for s in draft.sources)} "
+                "one at a time"
+            )
         opsets = dict(draft.graph.opset_imports)
         path = Path(draft.graph, opsets, vjp, draft.sources, draft.target)
         path.require_rules(draft.layouts)  # here, so that errors name the model's own nodes
-        moved = [*draft.sources, *(v for v in draft.model_inputs if v in draft.references)]
+        needed = ancestors(draft.graph, [draft.target])
+        varying = [v for v in draft.model_inputs if v in draft.references]
+        moved = [v for v in (*draft.sources, *varying) if v in needed]
         with op.scope("points", side="points"):
             copies = {v: self._flat(place(v), v) for v in dict.fromkeys(moved)}
             for value in draft.model_inputs:
@@ -82,7 +100,7 @@ class Points:
             return {}
         with op.scope("seed", side="seed"):
             seed, lift = self._seed(), self._over_points()
-        sources = [copies[s] for s in draft.sources]
+        sources = [copies[s] for s in draft.sources if s in needed]
         found = draft.differentiate(vjp, lift, sources, copies[draft.target], seed, {})
         with op.scope("points/sum", side="backward"):
             return {s: self._summed(found[p], s) for s, p in copies.items() if p in found}
@@ -103,25 +121,37 @@ class Points:
         return Lift(self.op, self.draft.layouts, sizes)
 
     def _seed(self) -> ir.Value:
-        """[K, N, *output] -> [K, P, *output], times the weight of each point's step."""
+        """[K, N, *output] -> [K, P, *output], the same at all points."""
         op, seed, layout = self.op, self.draft.seed, self.draft.layouts[self.draft.target]
         if not self._grid.sizes:
-            return op.Mul(seed, op.Squeeze(self._weight, [0]))
+            return seed
         rank = len(layout.dims) - 1
-        added = len(self._grid.sizes) - 1
-        weight = op.Reshape(self._weight, [-1] + [1] * rank)
-        seed = op.Mul(op.Unsqueeze(seed, list(range(2, 2 + added))), weight)
-        sizes = op.Concat(*self.draft.lift.sizes.values(), self._grid.sizes["steps"], axis=0)
-        every = op.Concat(sizes, [1] * rank, axis=0) if rank else sizes
+        seed = op.Unsqueeze(seed, list(range(2, 1 + len(self._grid.sizes))))
+        every = [*self.draft.lift.sizes.values(), self._grid.sizes["steps"]]
+        ones = [[1] * rank] if rank else []
         flat = [self.draft.lift.sizes["targets"], [-1]]
         tail = [op.Shape(self.draft.seed, start=2)] if rank else []
-        return op.Reshape(op.Expand(seed, every), op.Concat(*flat, *tail, axis=0))
+        spread = op.Expand(seed, op.Concat(*every, *ones, axis=0))
+        return op.Reshape(spread, op.Concat(*flat, *tail, axis=0))
 
     def _summed(self, gradient: ir.Value, source: ir.Value) -> ir.Value:
-        """Targets x points -> pair form of the draft, summed over the steps."""
-        layout = self.draft.layouts[source]
-        if not self._grid.sizes or layout.batch is None:
-            return gradient
-        lead = [*self.draft.lift.lead(True), self._grid.sizes["steps"]]
-        apart = self.op.Reshape(gradient, self._grid.shape(layout, lead, source))
-        return self.op.ReduceSum(apart, [layout.batch + len(lead) - 1], keepdims=0)
+        """Targets x points -> pair form of the draft: the weighted sum over the steps.
+
+        Weighed here, not in the seed, and never in float16: a weight of 1 / S there would push
+        what flows back below the least number.
+        """
+        op, layout = self.op, self.draft.layouts[source]
+        wide = ir.DataType.FLOAT if layout.dtype.itemsize < 4 else layout.dtype
+        gradient, weight = self._as(wide, gradient), self._as(wide, self._weight)
+        if layout.batch is None:
+            summed = op.Mul(gradient, op.Squeeze(weight, [0]))
+        else:
+            lead = [*self.draft.lift.lead(True), self._grid.sizes["steps"]]
+            apart = op.Reshape(gradient, self._grid.shape(layout, lead, source))
+            after = len(layout.dims) - layout.batch - 1
+            weighed = op.Mul(apart, op.Unsqueeze(weight, list(range(1, 1 + after))))
+            summed = op.ReduceSum(weighed, [layout.batch + len(lead) - 1], keepdims=0)
+        return self._as(layout.dtype, summed)
+
+    def _as(self, dtype: ir.DataType, value: ir.Value) -> ir.Value:
+        return value if value.dtype == dtype else self.op.Cast(value, to=dtype)

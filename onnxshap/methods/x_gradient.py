@@ -28,6 +28,10 @@ class XGradient:
     name: ClassVar[str] = "x_gradient"
     needs_background: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.force, bool):
+            raise InputError(f"XGradient: force={self.force!r} must be True or False")
+
     def build(self, draft: Draft) -> Program:
         """Append the backward pass; contributions [K, N, *x]."""
         proof = prove(draft.graph, draft.sources, draft.target)
@@ -48,7 +52,7 @@ def _refusal(draft: Draft, proof: Proof) -> str:
     ]
     return (
         f"x_gradient: the model is not certified {ends}: {proof.objection}{''.join(lines)}\n"
-        "Remove biases with onnxshap.xdnn.strip_bias, explain the logits (output=), or take "
-        "method='integrated_gradients'. onnxshap.methods.XGradient(force=True) explains it without "
-        "a promise."
+        "Take method='integrated_gradients'; or, where it helps, remove biases with "
+        "onnxshap.xdnn.strip_bias, or explain the logits (output=). "
+        "onnxshap.methods.XGradient(force=True) explains it without a promise."
     )

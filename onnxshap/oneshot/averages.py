@@ -24,7 +24,7 @@ _FOLDED = 3
 
 
 @dataclass(frozen=True)
-class Chunks:
+class ChunkSizes:
     """How much a one-shot graph runs at a time; None: all at once."""
 
     references: int | None = None
@@ -32,16 +32,18 @@ class Chunks:
     steps: int | None = None
 
     @classmethod
-    def of(cls, references: int, compiled: Compiled, max_memory: int | None) -> "Chunks":
-        """Plan for one explicand and target. ``references``: 0 for methods without."""
+    def of(
+        cls, references: int, compiled: Compiled, max_memory: int | None, targets: int = 1
+    ) -> "ChunkSizes":
+        """Plan for one explicand. ``references``: 0 for methods without."""
         budget, own = max_memory or DEFAULT_MEMORY, compiled.program.steps
         chunk = None
         if references and _FOLDED * compiled.cut_bytes * references > budget:
-            one = _FOLDED * compiled.cut_bytes + compiled.pair_bytes
+            one = _FOLDED * compiled.cut_bytes + targets * compiled.pair_bytes
             chunk = _divisor(references, budget // 4 // max(1, one))
         if own is None:
             return cls(chunk)
-        points = max(1, budget // 4 // max(1, compiled.pair_bytes))
+        points = max(1, budget // 4 // max(1, targets * compiled.pair_bytes))
         if references > points:
             chunk = _divisor(references, min(points, chunk or points))
         fits = max(1, points // (chunk or max(1, references)))
@@ -73,12 +75,14 @@ class Averaging:
         program: Program,
         values: dict[str, ir.Value],
         background: Mapping[str, np.ndarray],
-        chunks: Chunks,
+        chunks: ChunkSizes,
         targets: int,
     ) -> None:
         self._graph, self._op, self._program, self._values = graph, op, program, values
         self._background, self._chunks, self._targets = background, chunks, targets
         self._count = len(next(iter(background.values()), ()))
+        own = program.filled.items()
+        self._along_references = {values[n] for n, f in own if f.along == "references"}
 
     def run(self) -> Averages:
         """Emit what is missing, embed what the method fills, and return the averages."""
@@ -117,8 +121,10 @@ class Averaging:
         op, program, values = self._op, self._program, self._values
         chunks = {}
         for value in list(filled):
-            whole = ir.Value(name=f"{value.name}/chunks", type=value.type)
+            whole = ir.Value(name=op.fresh(f"{value.name}/chunks"), type=value.type)
             filled[whole] = self._cut(value, filled.pop(value), chunk)
+            if value in self._along_references:
+                self._along_references.add(whole)
             self._graph.inputs.append(whole)
             chunks[value] = whole
         sources = program.sources
@@ -131,9 +137,9 @@ class Averaging:
         ) -> list[ir.Value]:
             return [body.Add(b, found[n]) for b, n in zip(before, names, strict=True)]
 
-        sums = dict(
-            zip(sources, scan(self._graph, chunks, results, states, update, "steps"), strict=True)
-        )
+        name = op.fresh_scope("steps")
+        final = scan(self._graph, chunks, results, states, update, name)
+        sums = dict(zip(sources, final, strict=True))
         if not program.mean:
             return sums, {}
         found = {source: over_references(op, total) for source, total in sums.items()}
@@ -170,13 +176,13 @@ class Averaging:
             array = self._background[name]
             shape = (len(array) // chunk, chunk, *array.shape[1:])
             values[twin].shape = ir.Shape([chunk, *array.shape[1:]])
-            chunks[values[twin]] = initializer(self._graph, f"{twin}/chunks", array.reshape(shape))
-        along = {n for n, f in program.filled.items() if f.along == "references"}
+            whole = initializer(self._graph, op.fresh(f"{twin}/chunks"), array.reshape(shape))
+            chunks[values[twin]] = whole
         for value, array in filled.items():
-            if str(value.name).removesuffix("/chunks") in along:  # [..., M] -> [M / m, ..., m]
-                parts = array.reshape(*array.shape[:-1], -1, chunk)
-                parts = np.moveaxis(parts, -2, 0)
-                chunks[value] = initializer(self._graph, f"{value.name}/by_reference", parts)
+            if value in self._along_references:  # [..., M] -> [M / m, ..., m]
+                parts = np.moveaxis(array.reshape(*array.shape[:-1], -1, chunk), -2, 0)
+                name = op.fresh(f"{value.name}/by_reference")
+                chunks[value] = initializer(self._graph, name, parts)
             else:
                 embed(self._graph, value, array)
         sources = program.sources
@@ -202,12 +208,14 @@ class Averaging:
             for k, source in enumerate(sources):
                 mean, within = (found[n] for n in names[source])
                 gap = body.Sub(mean, means[k])
-                after.append(body.Add(means[k], body.Mul(gap, weights[0])))
-                between = body.Mul(body.Mul(gap, gap), weights[1])
+                share, spread = (body.Cast(weight, to=mean.dtype) for weight in weights)
+                after.append(body.Add(means[k], body.Mul(gap, share)))
+                between = body.Mul(body.Mul(gap, gap), spread)
                 new.append(body.Add(deviations[k], body.Add(within, between)))
             return [*after, *new]
 
-        final = scan(self._graph, chunks, results, states, update, "references")
+        scope = op.fresh_scope("references")
+        final = scan(self._graph, chunks, results, states, update, scope)
         middle = 2 + len(sources)
         return Averages(
             dict(zip(sources, final[2:middle], strict=True)),

@@ -15,7 +15,7 @@ from onnxshap.errors import InputError
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.model import Model
 from onnxshap.methods.program import Program
-from onnxshap.oneshot.averages import Averages, Averaging, Chunks, samples_first
+from onnxshap.oneshot.averages import Averages, Averaging, ChunkSizes, samples_first
 from onnxshap.targets import Target, TargetSpec
 
 BackgroundAs = Literal["embed", "input"]
@@ -27,7 +27,7 @@ def one_shot(
     target: TargetSpec,
     background: dict[str, np.ndarray],
     background_as: BackgroundAs,
-    chunks: Chunks,
+    chunks: ChunkSizes,
 ) -> Model:
     """Turn a program into a graph that needs nothing but a runtime.
 
@@ -62,9 +62,15 @@ def one_shot(
             "and references would have to be run one pair at a time"
         )
     if program.held:
+        inputs = ", ".join(program.held)
+        remedy = (
+            f"method {program.method!r} cannot move them; export another method"
+            if program.steps is not None and _whole(program)
+            else "give references for them too"
+        )
         raise InputError(
-            f"export: give references for the input(s) {', '.join(program.held)} too; held inputs "
-            "would differ from explicand to explicand"
+            f"export: the input(s) {inputs} are held at the explicand's value, which a file cannot "
+            f"know beforehand; {remedy}"
         )
     if 0 in program.output_sample:  # 0 stands for unknown
         shown = ", ".join(str(d or "?") for d in program.output_sample)
@@ -75,6 +81,12 @@ def one_shot(
     return _OneShot(model, program, target, background, background_as, chunks).build()
 
 
+def _whole(program: Program) -> bool:
+    """Whether a held input is of whole numbers."""
+    held = [v for v in program.model.graph.inputs if v.name in program.held]
+    return any(v.dtype is not None and not v.dtype.is_floating_point() for v in held)
+
+
 class _OneShot:
     def __init__(
         self,
@@ -83,7 +95,7 @@ class _OneShot:
         target: TargetSpec,
         background: dict[str, np.ndarray],
         background_as: BackgroundAs,
-        chunks: Chunks,
+        chunks: ChunkSizes,
     ) -> None:
         self._model, self._program, self._chunks = model, program, chunks
         self._background, self._background_as = background, background_as
@@ -132,7 +144,8 @@ class _OneShot:
             base = self._sum(op.Mul(seed, averages.output), 2)
         found = {"base_value": self._lead_by_sample(base)}
         if program.closed and program.completeness != "none":
-            total = op.Sum(*(self._sum(mean, 2) for mean in averages.means.values()))
+            sums = [self._sum(mean, 2) for mean in averages.means.values()]
+            total = op.Cast(op.Sum(*sums), to=value.dtype)
             found["residual"] = self._lead_by_sample(op.Sub(total, op.Sub(value, base)))
         return found
 

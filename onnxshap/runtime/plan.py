@@ -5,6 +5,7 @@ from dataclasses import dataclass
 DEFAULT_MEMORY = 2 * 2**30  # bytes, where max_memory is not given
 _SLACK = 3  # arenas, padding and fragmentation: plan on three times what is kept
 _ENOUGH = 256 * 2**20  # bytes of work at once beyond which larger chunks are no faster
+_LEAST = 32 * 2**20  # bytes of results held at once in any case: fewer would repeat reference work
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,6 @@ class Plan:
         m = max(1, min(references, pairs // (k * s))) if s == steps else 1
         n = max(1, min(explicands, pairs // (k * s * m)))
         cached = budget // 2 // max(1, cut_bytes)
-        held = max(n, _ENOUGH // max(1, 3 * result_bytes * targets))
+        results = min(_ENOUGH, max(_LEAST, budget // 4))
+        held = max(n, results // max(1, 3 * result_bytes * targets))
         return cls(n, m, k, s, int(cached), held)

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 import onnxshap
-from onnxshap.oneshot import Chunks
+from onnxshap.oneshot import ChunkSizes
 from tests.helpers import models
 
 TARGETS = {
@@ -72,8 +72,8 @@ def costs(steps: int | None = None) -> SimpleNamespace:
 
 
 def test_references_that_fit_are_folded() -> None:
-    assert Chunks.of(10, costs(), max_memory=30_000) == Chunks()
-    assert Chunks.of(10, costs(), max_memory=29_999).references is not None
+    assert ChunkSizes.of(10, costs(), max_memory=30_000) == ChunkSizes()
+    assert ChunkSizes.of(10, costs(), max_memory=29_999).references is not None
 
 
 @pytest.mark.parametrize(
@@ -81,22 +81,24 @@ def test_references_that_fit_are_folded() -> None:
 )
 def test_chunks_divide_the_references(references: int, fits: int, chunk: int) -> None:
     one = 3 * costs().cut_bytes + costs().pair_bytes
-    found = Chunks.of(references, costs(), max_memory=4 * one * fits + 1)
-    assert found == Chunks(references=chunk)
+    found = ChunkSizes.of(references, costs(), max_memory=4 * one * fits + 1)
+    assert found == ChunkSizes(references=chunk)
 
 
 @pytest.mark.parametrize(
     ("references", "points", "expected"),
     [
-        (0, 128, Chunks()),
-        (0, 127, Chunks(steps=64)),  # 128 steps in two even parts, not in 127 and 1
-        (4, 512, Chunks()),
-        (4, 40, Chunks(steps=10)),
-        (4, 3, Chunks(references=2, steps=1)),
-        (4, 0, Chunks(references=1, steps=1)),
+        (0, 128, ChunkSizes()),
+        (0, 127, ChunkSizes(steps=64)),  # 128 steps in two even parts, not in 127 and 1
+        (4, 512, ChunkSizes()),
+        (4, 40, ChunkSizes(steps=10)),
+        (4, 3, ChunkSizes(references=2, steps=1)),
+        (4, 0, ChunkSizes(references=1, steps=1)),
     ],
 )
-def test_chunks_of_steps_fit_the_memory(references: int, points: int, expected: Chunks) -> None:
+def test_chunks_of_steps_fit_the_memory(references: int, points: int, expected: ChunkSizes) -> None:
     plain = costs(128)
     plain.cut_bytes = 0
-    assert Chunks.of(references, plain, max_memory=4 * plain.pair_bytes * points + 1) == expected
+    assert (
+        ChunkSizes.of(references, plain, max_memory=4 * plain.pair_bytes * points + 1) == expected
+    )

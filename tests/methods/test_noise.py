@@ -8,7 +8,7 @@ import pytest
 
 import onnxshap
 from onnxshap import Explainer, InputError, UnknownShapeError
-from onnxshap.methods import Random, SmoothGrad
+from onnxshap.methods import ExpectedGradients, Random, SmoothGrad
 from tests.helpers import models
 from tests.helpers.models import Arrays
 
@@ -80,7 +80,31 @@ def test_noise_needs_sizes() -> None:
         inner(x)
 
 
-@pytest.mark.parametrize("wrong", [-0.1, np.inf, np.nan, "0.1"])
+def test_a_sample_that_is_one_number_has_no_range() -> None:
+    """Reducing over no axes reduced over all, the batch included: samples met."""
+    nodes = [
+        models.node("Unsqueeze", ["x", "one"], ["column"], "column"),
+        models.node("MatMul", ["column", "w"], ["h"], "fc0"),
+        models.node("Tanh", ["h"], ["t"], "tanh"),
+        models.node("MatMul", ["t", "v"], ["y"], "fc1"),
+    ]
+    held = models.weights(1, w=(1, 5), v=(5, 3)) | {"one": np.array([1])}
+    model = models.graph(nodes, {"x": (np.float32, ["N"])}, {"y": (np.float32, ["N", 3])}, held)
+    x = np.array([0.5, 3, -2], np.float32)
+    smooth = Explainer(model, None, method="smoothgrad", target=1)(x)
+    plain = Explainer(model, None, method="gradient", target=1)(x)
+    close(smooth.attributions, plain.attributions, 1e-6)
+
+
+def test_explained_values_must_not_feed_one_another() -> None:
+    model = models.batch_inside()
+    inner = model.graph.node[0].output[0]
+    explained = [model.graph.input[0].name, inner]
+    with pytest.raises(InputError, match=r"moves every explained value by itself.*one at a time"):
+        Explainer(model, None, method="smoothgrad", inputs=explained)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, np.inf, np.nan, "0.1", True])
 def test_noise_must_be_a_number(wrong: object) -> None:
     with pytest.raises(InputError, match=r"SmoothGrad: noise=.* must be a number, 0 or above"):
         SmoothGrad(noise=wrong)  # type: ignore[arg-type]
@@ -123,7 +147,7 @@ def test_random_is_uniform_noise_by_its_seed(cnn: onnx.ModelProto) -> None:
     [
         ("smoothgrad", {"image", "seed"}),
         ("integrated_gradients", {"image", "image/reference", "seed"}),
-        ("expected_gradients", {"image", "image/reference", "seed", "position", "weight"}),
+        ("expected_gradients", {"image", "image/reference", "seed", "position"}),
         ("random", {"image", "image/noise", "seed"}),
     ],
 )
@@ -132,4 +156,20 @@ def test_graphs_alone_hold_what_the_method_fixes(
 ) -> None:
     proto = onnxshap.build(cnn, method=method).proto
     onnx.checker.check_model(proto, full_check=True)
-    assert {i.name for i in proto.graph.input} - {"weight"} == inputs - {"weight"}
+    assert {i.name for i in proto.graph.input} == inputs
+
+
+def test_the_order_of_inputs_in_a_dict_does_not_matter() -> None:
+    model = models.two_inputs()
+    x = models.samples(model, 2)
+    explainer = Explainer(model, None, method="random")
+    one, other = explainer(x).attributions, explainer(dict(reversed(x.items()))).attributions
+    for source in x:
+        np.testing.assert_array_equal(one[source], other[source])
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "a", True])
+def test_seeds_must_be_whole(wrong: object) -> None:
+    for method in (SmoothGrad, Random, ExpectedGradients):
+        with pytest.raises(InputError, match=r"seed=.* must be a whole number, 0 or above"):
+            method(seed=wrong)

@@ -1,5 +1,6 @@
 """Integrated and expected gradients, against a loop over points written without any of ours."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import onnxshap
 from onnxshap import CompletenessWarning, Explainer, InputError
+from onnxshap.compiled import Compiled
 from onnxshap.methods import ExpectedGradients, IntegratedGradients
 from tests.helpers import models
 from tests.helpers.gradcheck import evaluator
@@ -229,6 +231,79 @@ def test_whole_numbers_cannot_be_interpolated() -> None:
         Explainer(model, models.samples(model, 2, seed=1), method="integrated_gradients")
 
 
+@pytest.mark.parametrize("to", [np.float16, np.float64])
+def test_output_of_another_type_than_the_input(to: type) -> None:
+    nodes = [
+        models.node("MatMul", ["x", "w"], ["h"], "fc"),
+        models.node("Tanh", ["h"], ["t"], "tanh"),
+        models.node(
+            "Cast", ["t"], ["y"], "cast", to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(to))
+        ),
+    ]
+    ends = {"x": (np.float32, ["N", 4])}, {"y": (to, ["N", 3])}
+    model = models.graph(nodes, *ends, models.weights(1, w=(4, 3)))
+    x, background = models.samples(model, 3), models.samples(model, 2, seed=1)
+    found = Explainer(model, background, method="integrated_gradients", target=1)(x)
+    assert np.abs(found.residual).max() < 3e-3 * np.abs(found.outputs).max()
+
+
+def test_more_steps_are_no_worse_in_float16() -> None:
+    """Weights of 1 / S in the seed pushed what flows back below float16's least number."""
+    wide = models.mlp()
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in wide.graph.initializer}
+    held["w2"] = held["w2"] * np.float32(1e-4)
+    small, half = models.mlp(), models.mlp(np.float16)
+    for model in (small, half):
+        for tensor in model.graph.initializer:
+            array = held[tensor.name].astype(np.float16 if model is half else np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    x = models.samples(small, 3)["x"]
+    method = IntegratedGradients(steps=512)
+    expected = Explainer(small, np.zeros_like(x[:1]), method=method, target=1)(x)
+    narrow = x.astype(np.float16)
+    found = Explainer(half, np.zeros_like(narrow[:1]), method=method, target=1)(narrow)
+    close(found.attributions.astype(np.float32), expected.attributions, 1e-2)
+
+
+def test_rounding_is_no_reason_for_more_steps(cnn: onnx.ModelProto) -> None:
+    background = models.samples(cnn, 1)["image"]
+    x = background + np.float32(1e-6) * models.samples(cnn, 20, seed=2)["image"]
+    Explainer(cnn, background, method="integrated_gradients", target=1)(x)  # warnings are errors
+
+
+def test_forward_runs_are_not_repeated_for_chunks(cnn: onnx.ModelProto) -> None:
+    x = models.samples(cnn, 40)["image"]
+    method = IntegratedGradients(steps=32)
+    explainer = Explainer(cnn, np.zeros_like(x[:1]), method=method, target=1, max_memory=2**18)
+    explainer(x)
+    compiled = explainer._engine.compiled
+    assert compiled.runs("pair") > 400
+    assert compiled.runs("explicand") <= len(x) + 3  # and three to confirm that samples are apart
+
+
+def test_several_targets_stay_within_memory(
+    cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one run of pairs holds: explicands x references x targets x steps of the plan."""
+    x, background = models.samples(cnn, 30)["image"], models.samples(cnn, 4, seed=1)["image"]
+    budget, sizes = 2**22, []
+    plain = Compiled.pairs
+
+    def counted(self: Compiled, values: dict, seed: np.ndarray, *rest: object) -> object:
+        steps = len(values[self.program.steps.weight_input])
+        references = values[self.program.references["image"]].shape()[0]
+        sizes.append(seed.shape[0] * seed.shape[1] * steps * references * self.pair_bytes)
+        return plain(self, values, seed, *rest)
+
+    monkeypatch.setattr(Compiled, "pairs", counted)
+    method = IntegratedGradients(steps=8)
+    explainer = Explainer(cnn, background, method=method, target=[0, 1, 2, 3, 4], max_memory=budget)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompletenessWarning)
+        explainer(x)
+    assert max(sizes) <= max(budget / 12, explainer._engine.compiled.pair_bytes)
+
+
 # Expected gradients -------------------------------------------------------------------------------
 
 
@@ -295,7 +370,11 @@ def test_draws_depend_on_the_seed_alone(cnn: onnx.ModelProto, x: np.ndarray) -> 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "128"])
 def test_counts_must_be_whole(wrong: object) -> None:
-    with pytest.raises(InputError, match=r"IntegratedGradients: steps=.* must be a whole number"):
+    with pytest.raises(
+        InputError, match=r"IntegratedGradients: steps=.* must be a whole number, 1 or above"
+    ):
         IntegratedGradients(steps=wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"ExpectedGradients: samples=.* must be a whole number"):
+    with pytest.raises(
+        InputError, match=r"ExpectedGradients: samples=.* must be a whole number, 1 or above"
+    ):
         ExpectedGradients(samples=wrong)  # type: ignore[arg-type]

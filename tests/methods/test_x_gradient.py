@@ -186,6 +186,23 @@ def test_degree_zero_is_refused() -> None:
         Explainer(models.graph(nodes, *ends, {}), None, method="x_gradient")
 
 
+def test_a_held_input_leaves_the_residual() -> None:
+    """The proof holds it too: what it is worth is a coefficient."""
+    nodes = [
+        models.node("MatMul", ["a", "w"], ["h"], "fc"),
+        models.node("Relu", ["h"], ["r"], "relu"),
+        models.node("Mul", ["r", "b"], ["y"], "gate"),
+    ]
+    ends = {"a": (np.float32, ["N", 4]), "b": (np.float32, ["N", 3])}, {"y": (np.float32, ["N", 3])}
+    model = models.graph(nodes, *ends, models.weights(1, w=(4, 3)))
+    x = models.samples(model, 3)
+    found = Explainer(model, None, method="x_gradient", inputs="a", target=1)(x)
+    assert found.residual is not None
+    assert np.abs(found.residual).max() < 1e-6
+    both = Explainer(model, None, method="x_gradient", target=1)(x)  # degree 2
+    assert np.abs(both.residual).max() < 1e-6
+
+
 def test_x_gradient_of_an_inner_value_and_another_output(x: np.ndarray) -> None:
     """A Softmax behind the logits is no matter, biases in front of the inner value neither."""
     model = models.cnn(softmax=True)

@@ -65,7 +65,8 @@ class Proof:
         k = self.degree
         if k is None:
             return ""
-        return f"f(a x) = a^{k if k.denominator == 1 else f'({k})'} f(x)"
+        power = "" if k == 1 else f"^{k}" if k.denominator == 1 else f"^({k})"
+        return f"f(a x) = a{power} f(x)"
 
     def reasons(self) -> dict[tuple[str, str], list[str]]:
         """Names of the nodes at fault by operator and reason, in the order they first come."""

@@ -1,5 +1,6 @@
 """One call of an explainer: chunks of explicands and references, and running means over them."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -81,7 +82,7 @@ class Refinement:
         """Ranges of explicands whose results are held in float64 at once."""
         if not count:
             return [(0, 0)]
-        self._engine.confirm(self._rows(0, 1))
+        self._confirm(0)
         size = self._plan(count, expected_targets(self._spec)).accumulated
         return [(a, min(a + size, count)) for a in range(0, count, size)]
 
@@ -103,7 +104,7 @@ class Refinement:
             yield self._empty
             self.done = self.work
             return
-        self._engine.confirm(self._rows(start, start + 1))
+        self._confirm(start)
         if self._program.held and stop - start > 1:
             whole = self._one_by_one(start, stop)
             yield lambda: whole
@@ -165,6 +166,10 @@ class Refinement:
             groups.append(_Group(first, last, feeds, values if keep else None))
         return groups, np.concatenate(outputs)
 
+    def _confirm(self, row: int) -> None:
+        if not self._engine.confirmed:
+            self._engine.confirm(self._rows(row, row + 1))
+
     def _rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
         return self._inputs.rows(self._arrays, start, stop, "x")
 
@@ -175,8 +180,10 @@ class Refinement:
         return {name: array[0] for name, array in feeds.items()}
 
     def _plan(self, explicands: int, targets: int) -> Plan:
-        rows = self._rows(0, 1)
-        sizes = [rows[s].nbytes for s in self._program.sources if s in rows]
+        own = {name: array.shape[1:] for name, array in self._arrays.items()}
+        types = {name: spec.dtype for name, spec in self._inputs.specs.items()}
+        sources = [s for s in self._program.sources if s in own]
+        sizes = [math.prod(own[s]) * types[s].itemsize for s in sources]
         plan = Plan.of(
             explicands=explicands,
             references=self.references,

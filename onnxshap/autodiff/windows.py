@@ -110,18 +110,24 @@ def sum_over_windows(ctx: Context, g: ir.Value, weights: ir.Value, w: Windows, g
     return op.Slice(full, [0] * len(rest), ends, axes)
 
 
+def max_indices(ctx: Context, value: ir.Value) -> ir.Value:
+    """Where each window of a MaxPool has its maximum: index in the whole flattened tensor.
+
+    int64, shaped like the output; a second MaxPool, since one that returns indices is slow.
+    """
+    refuse_dilated_auto_pad(ctx)
+    names = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
+    attributes = {name: ctx.attr(name) for name in names}
+    return ctx.op.several("MaxPool", value, outputs=2, **attributes)[1]
+
+
 def max_positions(ctx: Context, value: ir.Value) -> tuple[ir.Value, Layout]:
     """Where each window of a MaxPool has its maximum: index in the flattened plane, own batch.
 
-    int64 [N, C, L] for L windows; a second MaxPool, since one that returns indices is slow.
+    int64 [N, C, L] for L windows.
     """
-    refuse_dilated_auto_pad(ctx)
-    op = ctx.op
-    names = ("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode")
-    attributes = {name: ctx.attr(name) for name in names}
-    _, indices = op.several("MaxPool", value, outputs=2, **attributes)
-    dims = ctx.output_dims()
-    local = op.Mod(indices, plane(ctx))  # the operator counts over the whole tensor
+    op, dims = ctx.op, ctx.output_dims()
+    local = op.Mod(max_indices(ctx, value), plane(ctx))
     known = [d for d in dims[2:] if d is not None]
     windows = math.prod(known) if len(known) == len(dims) - 2 else None
     layout = Layout(ir.DataType.INT64, (*dims[:2], windows), ctx.layout().batch)

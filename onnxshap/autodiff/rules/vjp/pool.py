@@ -6,9 +6,11 @@ from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, vjp
 from onnxshap.autodiff.windows import (
     Windows,
+    max_indices,
     max_positions,
     scatter_to_windows,
     sum_over_windows,
+    zero,
 )
 
 
@@ -61,7 +63,21 @@ def global_max_pool(ctx: Context, g: ir.Value) -> Cotangents:
 def max_pool(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g added at each window's first maximum."""
     op, x = ctx.op, ctx.input(0)
+    if ctx.layout().batch == 0 and "references" not in ctx.lift.sizes:
+        return [_by_batch(ctx, g)]
     indices, layout = max_positions(ctx, x)
     places = ctx.lift.flatten(ctx.spread(ctx.pair(indices, layout), layout), layout, indices)
     updates = op.Reshape(ctx.flatten(g, ctx.node.outputs[0]), [0, 0, -1])
     return [ctx.unflatten(scatter_to_windows(ctx, updates, places), x)]
+
+
+def _by_batch(ctx: Context, g: ir.Value) -> ir.Value:
+    """Scatter over all explicands at once: the runtime's indices count over the whole batch."""
+    op, x = ctx.op, ctx.input(0)
+    targets = ctx.lift.sizes["targets"]
+    updates = op.Reshape(ctx.spread(g, ctx.node.outputs[0]), op.Concat(targets, [-1], axis=0))
+    places = op.Expand(op.Reshape(max_indices(ctx, x), [1, -1]), op.Shape(updates))
+    size = op.Reshape(op.Size(x), [1])
+    zeros = op.ConstantOfShape(op.Concat(targets, size, axis=0), value=zero(g))
+    placed = op.ScatterElements(zeros, places, updates, axis=1, reduction="add")
+    return op.Reshape(placed, ctx.lift.shape(ctx.layout(), ctx.lift.lead(True), x))

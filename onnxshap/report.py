@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxshap.autodiff.engine import Path
 from onnxshap.autodiff.registry import Family, multiplier, since_version, spell
-from onnxshap.graph.dependence import reachable
+from onnxshap.graph.dependence import carries_numbers, reachable
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.homogeneity import Proof, prove
 from onnxshap.methods.draft import Draft
@@ -133,8 +133,8 @@ def check(
     draft = Draft(load(model), output, asked)
     opsets = dict(draft.graph.opset_imports)
     path = Path(draft.graph, opsets, multiplier, draft.sources, draft.target)
-    varying = reachable(draft.graph, draft.sources, lambda n, _: n.op_type not in ("Shape", "Size"))
-    blocked = [n for n in path.blocked if n.op_type not in ("Shape", "Size")]
+    varying = reachable(draft.graph, draft.sources, carries_numbers)
+    blocked = [n for n in path.blocked if carries_numbers(n, 0)]
     rows = [_node(n, path, opsets, varying) for n in [*path.order, *blocked]]
     return Report(
         nodes=rows,

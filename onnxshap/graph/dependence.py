@@ -19,6 +19,11 @@ def reachable(
     return reached
 
 
+def carries_numbers(node: ir.Node, index: int) -> bool:
+    """Whether a node passes on more of its inputs than their sizes."""
+    return node.op_type not in ("Shape", "Size")
+
+
 def ancestors(graph: ir.Graph, targets: Iterable[ir.Value]) -> set[ir.Value]:
     """Values that ``targets`` are computed from, targets included."""
     needed = set(targets)

@@ -14,8 +14,8 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 SMALL = 4096  # elements; larger values are data, not shape arithmetic
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-_RANDOM |= {"Bernoulli", "Multinomial"}
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+RANDOM |= {"Bernoulli", "Multinomial"}
 _SIZED_BY_VALUE = {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "OneHot", "Pad"}
 
 
@@ -75,7 +75,7 @@ def _infer_node(node: ir.Node, known: dict[ir.Value, Known], graph: ir.Graph) ->
     constant = all(
         v is None or i.value is not None for v, i in zip(node.inputs, inputs, strict=True)
     )
-    if constant and node.op_type not in _RANDOM and _output_is_small(node, inputs, graph):
+    if constant and node.op_type not in RANDOM and _output_is_small(node, inputs, graph):
         evaluated = evaluate(node, [i.value for i in inputs], graph.opset_imports)
         if evaluated is not None:
             return evaluated

@@ -23,11 +23,15 @@ CONSTANT = Fraction(0)
 
 
 class Offence(Exception):
-    """A node's result is not homogeneous. ``assumed``: the degree the walk goes on with."""
+    """A node's result is not homogeneous.
 
-    def __init__(self, reason: str, assumed: Degree) -> None:
+    ``assumed``: the degree the walk goes on with. ``always``: also where nothing that scales
+    enters, since the result is no function of the inputs at all.
+    """
+
+    def __init__(self, reason: str, assumed: Degree, always: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.assumed = reason, assumed
+        self.reason, self.assumed, self.always = reason, assumed, always
 
 
 def product(*factors: Degree) -> Degree:

@@ -117,7 +117,7 @@ def prove(graph: ir.Graph, sources: Sequence[ir.Value], target: ir.Value) -> Pro
             found = _degrees(context)
         except Offence as offence:
             found = [offence.assumed] * len(node.outputs)
-            if any(scales(degree) for degree in inputs):
+            if offence.always or any(scales(degree) for degree in inputs):
                 offenders.append(Offender(node.name or "", _operator(node), offence.reason))
             else:  # whatever it computes, scaling does not reach it
                 found = [CONSTANT] * len(node.outputs)

@@ -15,7 +15,13 @@ from onnxshap.autodiff.registry import RuleSet
 from onnxshap.errors import InputError, UnknownShapeError, UnsupportedOpError
 from onnxshap.graph.batch import Layouts, analyse, batched_inputs
 from onnxshap.graph.builder import Builder
-from onnxshap.graph.dependence import ancestors, cut_every_path, node_inputs, reachable
+from onnxshap.graph.dependence import (
+    ancestors,
+    carries_numbers,
+    cut_every_path,
+    node_inputs,
+    reachable,
+)
 from onnxshap.graph.model import Model
 from onnxshap.methods.program import Completeness, Fill, Filled, Program, Steps
 
@@ -144,11 +150,8 @@ class Draft:
             twin.shape = self._shape(value, ["references"])
             graph.inputs.append(twin)
             self.counterparts[value] = twin
-        differs = reachable(
-            graph,
-            [v for v in copied if v.name in varies],
-            lambda node, _: node.op_type not in ("Shape", "Size"),  # sizes agree on both sides
-        )
+        # Sizes agree on both sides.
+        differs = reachable(graph, [v for v in copied if v.name in varies], carries_numbers)
         self.copy(self.counterparts, "reference")
         self.references = {v: t for v, t in self.counterparts.items() if v in differs}
 

@@ -5,6 +5,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from onnxshap.graph.dependence import node_inputs
+from onnxshap.graph.shapes import RANDOM
 
 
 class Constants:
@@ -25,7 +26,7 @@ class Constants:
 
     def _outputs(self, node: ir.Node) -> list[np.ndarray | None]:
         unknown: list[np.ndarray | None] = [None] * len(node.outputs)
-        if len(node_inputs(node)) > len(node.inputs):
+        if len(node_inputs(node)) > len(node.inputs) or node.op_type in RANDOM:
             return unknown
         inputs = [None if v is None else self.content(v) for v in node.inputs]
         if any(a is None for v, a in zip(node.inputs, inputs, strict=True) if v is not None):

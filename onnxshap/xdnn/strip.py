@@ -64,7 +64,8 @@ def strip_bias(
     A BatchNormalization is first folded into the layer before it, so that its factor stays and
     only what it adds goes; behind no such layer it becomes a Mul. Then every bias is removed: the
     bias inputs of layers and normalisations, and constants that are added to or subtracted from
-    what depends on the input. The weights are not trained again: see what accuracy is left.
+    what depends on the input; an epsilon or a mask that is written as a sum is such a constant too.
+    The weights are not trained again: see what accuracy is left.
 
     Parameters
     ----------

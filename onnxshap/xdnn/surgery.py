@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from onnxshap.graph.builder import taken_names
 from onnxshap.graph.constants import initializer
-from onnxshap.graph.dependence import reachable
+from onnxshap.graph.dependence import carries_numbers, reachable
 from onnxshap.graph.shapes import Known, infer
 from onnxshap.xdnn.constants import Constants
 
@@ -20,11 +20,14 @@ class Surgery:
         self._known, self._constants = infer(graph, {}), Constants(graph)
         self._fed = reachable(graph, graph.inputs)
         floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
-        self._varying = reachable(graph, floats or graph.inputs)
+        self._varying = reachable(graph, floats or graph.inputs, carries_numbers)
         self._taken = taken_names(graph)
 
     def varies(self, value: ir.Value | None) -> bool:
-        """Whether a value depends on a float input of the model, or on any if there is none."""
+        """Whether a value depends on a float input of the model, or on any if there is none.
+
+        On its numbers: what is computed from sizes has no bias.
+        """
         return value in self._varying
 
     def content(self, value: ir.Value | None) -> np.ndarray | None:

@@ -101,7 +101,6 @@ def test_a_sum_with_zeros_keeps_its_degree(
             {},
         ),
         ([node("Shape", ["x"], ["s"]), node("Expand", ["w", "s"], ["c"])], {"w": ROW}),
-        ([node("RandomNormal", [], ["c"], shape=[1, 3])], {}),
     ],
 )
 def test_a_sum_with_anything_else_has_none(
@@ -359,6 +358,25 @@ def test_a_random_choice_of_the_source_is_an_offence() -> None:
         node("Cast", ["n"], ["y"], "cast", to=TensorProto.FLOAT),
     ]
     assert reasons(proof(chain(nodes))) == {"draw": "draws random numbers"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ([node("RandomNormal", [], ["r"], "draw", shape=[1, 3])], "draws random numbers"),
+        ([node("RandomUniform", [], ["r"], "draw", shape=[1, 3])], "draws random numbers"),
+        ([node("Bernoulli", ["w"], ["r"], "draw")], "draws random numbers"),
+        ([node("Dropout", ["w", "half", "on"], ["r"], "draw")], "is in training mode, or may be"),
+    ],
+)
+def test_numbers_drawn_without_the_source_are_an_offence_too(
+    nodes: list[NodeProto], reason: str
+) -> None:
+    """A factor that is another each time is no coefficient: y is no function of x."""
+    held = {"w": ROW, "half": np.array(0.5, np.float32), "on": np.array(True)}
+    graph = chain([*nodes, node("Mul", ["x", "r"], ["y"], "product")], **held)
+    assert reasons(proof(graph)) == {"draw": reason}
+    assert proof(graph, target="x").degree == 1  # off the path it is no matter
 
 
 def test_the_graph_is_left_as_it_is() -> None:

@@ -414,6 +414,36 @@ def test_integers_and_masks_are_left_alone() -> None:
     assert certify(stripped).degree == 1
 
 
+def test_arithmetic_on_sizes_has_no_bias() -> None:
+    """The unbiased variance divides by size - 1: that 1 was once taken for a bias."""
+    nodes = [
+        node("ReduceMean", ["x", "axis"], ["m"], "mean"),
+        node("Sub", ["x", "m"], ["d"], "centre"),
+        node("Mul", ["d", "d"], ["q"], "square"),
+        node("ReduceSum", ["q", "axis"], ["s"], "sum"),
+        node("Shape", ["x"], ["shape"], "shape", start=1),
+        node("Cast", ["shape"], ["count"], "count", to=onnx.TensorProto.FLOAT),
+        node("Sub", ["count", "one"], ["freedom"], "freedom"),
+        node("Div", ["s", "freedom"], ["y"], "variance"),
+    ]
+    ends = {"x": (np.float32, ["N", "T"])}, {"y": (np.float32, ["N", 1])}
+    held = {"axis": np.array([1]), "one": np.ones(1, np.float32)}
+    model = models.graph(nodes, *ends, held)
+    stripped = strip_bias(model)
+    assert stripped.removed == []
+    x = {"x": np.arange(5, dtype=np.float32)[None]}
+    np.testing.assert_array_equal(models.run(stripped.proto, x)["y"], [[2.5]])
+
+
+def test_random_numbers_are_no_bias() -> None:
+    nodes = [
+        node("RandomNormal", [], ["r"], "draw", shape=[1, 4]),
+        node("Add", ["x", "r"], ["y"], "noise"),
+    ]
+    ends = {"x": (np.float32, ["N", 4])}, {"y": (np.float32, ["N", 4])}
+    assert strip_bias(models.graph(nodes, *ends, {})).removed == []
+
+
 def test_a_model_of_integers_alone_has_biases_too() -> None:
     nodes = [
         node("Gather", ["table", "ids"], ["rows"], "look_up"),

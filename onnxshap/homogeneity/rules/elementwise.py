@@ -148,7 +148,7 @@ def shrink(ctx: Context) -> Degree:
 def dropout(ctx: Context) -> list[Degree]:
     """The identity, and a mask that is all true; not in training."""
     if ctx.has(2) and ctx.number(2) != 0:
-        raise Offence("is in training mode, or may be", ctx.degree())
+        raise Offence("is in training mode, or may be", ctx.degree(), always=True)
     return [ctx.degree(), CONSTANT]
 
 

@@ -1,5 +1,6 @@
 """Operators that are not homogeneous, each with the sentence that says why."""
 
+from onnxshap.graph.shapes import RANDOM
 from onnxshap.homogeneity.context import Context
 from onnxshap.homogeneity.degrees import CONSTANT, Degree, Offence, largest
 from onnxshap.homogeneity.registry import rule
@@ -78,10 +79,10 @@ def cumprod(ctx: Context) -> Degree:
     raise Offence("multiplies ever more elements: each has a degree of its own", ctx.degree())
 
 
-@rule("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")
+@rule(*sorted(RANDOM))
 def random(ctx: Context) -> Degree:
     """Another number each time it is asked."""
-    raise Offence("draws random numbers", CONSTANT)
+    raise Offence("draws random numbers", CONSTANT, always=True)
 
 
 @rule("If", "Loop", "Scan")

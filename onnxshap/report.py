@@ -68,13 +68,13 @@ class Report:
         return {family: counts[family] for family in _MEANING if counts[family]}
 
     @property
-    def x_dnn(self) -> str:
-        """One line: what is proven of f(a x), or what breaks it; `xdnn.certify` says where."""
+    def x_dnn(self) -> list[str]:
+        """What is proven of f(a x), or what breaks it; `xdnn.certify` names every node."""
         proof = self.homogeneity
         if proof.ok:
-            return f"yes, {proof.law}"
-        causes = [f"{op} {why} ({len(n)})" for (op, why), n in proof.reasons().items()]
-        return "; ".join([f"no, {proof.objection}", *causes])
+            return [f"X-DNN: yes, {proof.law}"]
+        causes = [f"{len(n):5d}  {op:12s} {why}" for (op, why), n in proof.reasons().items()]
+        return [f"X-DNN: no, {proof.objection}", *causes]
 
     def __str__(self) -> str:
         lines = [
@@ -84,11 +84,11 @@ class Report:
         ]
         if not self.closed:
             lines.append("residual: none, the explained values do not cut every path to the output")
-        lines.append(f"X-DNN: {self.x_dnn}")
         for family, count in self.families.items():
             lines.append(f"{count:5d}  {family:12s} {_MEANING[family]}")
             operators = Counter(n.operator for n in self.named(family))
             lines.append(" " * 20 + ", ".join(f"{o} {c}" for o, c in operators.most_common()))
+        lines += self.x_dnn
         for family in ("unsupported", "fallback", "blocked"):
             for node in self.named(family):
                 lines.append(f'{family}: {node.operator}, node "{node.name}"')
@@ -105,7 +105,7 @@ class Report:
             for n in self.nodes
         )
         head = html.escape(str(self).split("\n")[0]) + "<br>batch: " + html.escape(self.batch)
-        head += "<br>X-DNN: " + html.escape(self.x_dnn)
+        head += "".join("<br>" + html.escape(line) for line in self.x_dnn)
         titles = "".join(f"<th>{t}</th>" for t in ("node", "operator", "family", "rule"))
         return f"<p>{head}</p><table><tr>{titles}</tr>{rows}</table>"
 

@@ -97,7 +97,8 @@ class Refinement:
     def refine(self, start: int, stop: int) -> Iterator[Callable[[], Explanation]]:
         """Explain explicands ``start`` to ``stop``, chunk of references by chunk.
 
-        Yields what makes the explanation so far: whoever wants only the last makes only that.
+        Where the steps of one reference do not fit into memory, some of them at a time. Yields
+        what makes the explanation so far: whoever wants only the last makes only that.
         """
         self.done = 0
         if start == stop:

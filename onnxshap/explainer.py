@@ -286,8 +286,9 @@ class Explainer:
         """Warn where attributions are not finite, or do not sum to the output difference."""
         arrays, gap = explanation.attributions, explanation.residual
         several = list(arrays.values()) if isinstance(arrays, dict) else [arrays]
-        unsound = sorted({int(i) for a in several for i in np.nonzero(~np.isfinite(a))[0]})
-        if unsound:
+        broken = [a for a in several if not np.isfinite(a).all()]
+        if broken:
+            unsound = sorted({int(i) for a in broken for i in np.nonzero(~np.isfinite(a))[0]})
             warnings.warn(
                 f"attributions of explicand(s) {unsound[:10]} are not finite: a derivative on the "
                 "way is infinite at these values, as the square root's is at 0",

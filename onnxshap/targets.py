@@ -19,7 +19,7 @@ class Target:
     """Shape of one sample's output."""
 
     def __post_init__(self) -> None:
-        _ = self.single, self.top if isinstance(self.spec, str) else self.fixed
+        _ = self.single, self.count
 
     @property
     def single(self) -> bool:
@@ -36,6 +36,11 @@ class Target:
         if int(digits) > classes:
             raise InputError(f'target "{self.spec}": the output has {classes} elements')
         return int(digits)
+
+    @property
+    def count(self) -> int:
+        """K, the number of targets."""
+        return self.top if isinstance(self.spec, str) else len(self.fixed)
 
     @property
     def fixed(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from onnxshap.autodiff.registry import multiplier
 from onnxshap.compiled import Compiled
 from onnxshap.runtime.session import Session, Stopped
 from tests.helpers import models
+from tests.helpers.compare import close
 from tests.helpers.models import Arrays
 from tests.helpers.reference_ops import CORRECTED
 
@@ -58,10 +59,6 @@ def pairwise_outputs(model: onnx.ModelProto, x: Arrays, background: Arrays) -> n
         feeds = {k: background.get(k, np.repeat(a[i : i + 1], count, 0)) for k, a in x.items()}
         rows.append(models.each(model, feeds)[(slice(None), *np.atleast_1d(pick))])
     return np.array(rows)
-
-
-def close(actual: np.ndarray, expected: np.ndarray, tolerance: float = 1e-6) -> None:
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 def named_arrays(arrays: np.ndarray | Arrays) -> Arrays:

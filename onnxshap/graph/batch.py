@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.errors import UnknownShapeError
+from onnxshap.graph.constants import initializer
 from onnxshap.graph.dependence import ancestors, reachable
 from onnxshap.graph.shapes import Known, infer
 
@@ -192,8 +193,5 @@ def _free_reshape(graph: ir.Graph, node: ir.Node, known: Mapping[ir.Value, Known
         if not found or found[0] != _PROBES[0]:
             return
         sizes = np.array([0, *sizes[1:]], np.int64)
-    name = f"{node.name}/batched_shape"
-    value = ir.Value(name=name, const_value=ir.tensor(sizes, name=name))
-    value.dtype, value.shape = ir.DataType.INT64, ir.Shape(sizes.shape)
-    graph.register_initializer(value)
+    value = initializer(graph, f"{node.name}/batched_shape", sizes)
     node.replace_input_with(1, value)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.errors import UnknownShapeError
+from onnxshap.graph.constants import initializer
 
 Operand = ir.Value | float | int | bool | Sequence[int] | np.ndarray | None
 
@@ -92,13 +93,7 @@ class Builder:
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             name = self._unique(f"{self._prefix}constant")
-            constant = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-            constant.dtype, constant.shape = (
-                ir.DataType.from_numpy(array.dtype),
-                ir.Shape(array.shape),
-            )
-            self.graph.register_initializer(constant)
-            self._constants[key] = constant
+            self._constants[key] = initializer(self.graph, name, array)
         return self._constants[key]
 
     def fresh(self, name: str) -> str:

@@ -6,7 +6,8 @@ import onnx_ir as ir
 
 def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """Add an array to the graph."""
-    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+    array = np.asarray(array, order="C")  # ascontiguousarray would make a vector of a scalar
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape(array.shape)
     graph.register_initializer(value)
     return value
@@ -15,6 +16,6 @@ def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
 def embed(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> None:
     """Turn an input of the graph into an initializer."""
     graph.inputs.remove(value)
-    value.const_value = ir.tensor(np.ascontiguousarray(array), name=value.name)
+    value.const_value = ir.tensor(np.asarray(array, order="C"), name=value.name)
     value.shape = ir.Shape(array.shape)
     graph.register_initializer(value)

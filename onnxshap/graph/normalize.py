@@ -17,6 +17,7 @@ from onnx_ir.passes.common import (
 )
 
 from onnxshap.errors import ModelFileError
+from onnxshap.graph.constants import initializer
 from onnxshap.graph.shapes import SMALL, infer
 
 OPSETS = range(18, 27)  # what rules are written for, and what onnxruntime reads
@@ -124,8 +125,5 @@ def fold_shape_arithmetic(graph: ir.Graph) -> None:
                 continue
             if output.is_graph_output():
                 continue
-            constant = ir.Value(name=f"{output.name}/folded", const_value=ir.tensor(found))
-            constant.dtype = ir.DataType.from_numpy(found.dtype)
-            constant.shape = ir.Shape(found.shape)
-            graph.register_initializer(constant)
+            constant = initializer(graph, f"{output.name}/folded", found)
             output.replace_all_uses_with(constant)

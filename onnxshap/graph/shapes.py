@@ -5,7 +5,7 @@ arithmetic (Shape, Gather, Concat ...) is evaluated, so what it feeds gets a siz
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -148,7 +148,20 @@ def _without_windows_in_padding(node: ir.Node, data: Known, pooled: Known) -> Kn
 def evaluate(
     node: ir.Node, inputs: list[np.ndarray | None], opsets: Mapping[str, int]
 ) -> list[Known] | None:
-    """Evaluate one node by ONNX's reference evaluator; None if the evaluator cannot."""
+    """What one node makes of known inputs; None if that cannot be told."""
+    arrays = run_node(node, inputs, opsets)
+    if arrays is None or any(a.dtype.kind not in "iufb" for a in arrays):
+        return None
+    return [
+        Known(ir.DataType.from_numpy(a.dtype), a.shape, a if a.size <= SMALL else None)
+        for a in arrays
+    ]
+
+
+def run_node(
+    node: ir.Node, inputs: Sequence[np.ndarray | None], opsets: Mapping[str, int]
+) -> list[np.ndarray] | None:
+    """Run one node by ONNX's reference evaluator; None if the evaluator cannot."""
     if any(a.type.name in ("GRAPH", "GRAPHS") for a in node.attributes.values()):
         return None
     proto = ir.serde.serialize_node(node)
@@ -158,13 +171,7 @@ def evaluate(
             outputs = ReferenceEvaluator(proto, opsets=dict(opsets)).run(None, named)
     except Exception:  # the evaluator raises whatever numpy does; "cannot" is an answer here
         return None
-    arrays = [np.asarray(o) for o in outputs]
-    if any(a.dtype.kind not in "iufb" for a in arrays):
-        return None
-    return [
-        Known(ir.DataType.from_numpy(a.dtype), a.shape, a if a.size <= SMALL else None)
-        for a in arrays
-    ]
+    return [np.asarray(o) for o in outputs]
 
 
 def _infer_types(node: ir.Node, inputs: list[Known], graph: ir.Graph) -> list[Known]:

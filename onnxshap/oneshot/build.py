@@ -126,10 +126,15 @@ class _OneShot:
         return Model(ir.serde.serialize_model(self._ir))
 
     def _averages(self) -> Averages:
-        program, background, spec = self._program, self._background, self._target.spec
-        targets = self._target.top if isinstance(spec, str) else len(self._target.fixed)
-        values, chunks = self._values, self._chunks
-        return Averaging(self._graph, self._op, program, values, background, chunks, targets).run()
+        return Averaging(
+            self._graph,
+            self._op,
+            self._program,
+            self._values,
+            self._background,
+            self._chunks,
+            self._target.count,
+        ).run()
 
     def _balance(
         self, averages: Averages, seed: ir.Value, samples: ir.Value
@@ -278,8 +283,7 @@ class _OneShot:
         batch: int | str = self._batch_symbol()
         target = self._target
         spec = target.spec
-        top = target.top if isinstance(spec, str) else len(target.fixed)
-        lead = [batch] if target.single else [batch, top]
+        lead = [batch] if target.single else [batch, target.count]
         source = name.rpartition("/")[0] or self._program.sources[0]
         if name.endswith(("attribution", "standard_error")):
             return [*lead, *self._program.source_sample[source]]

@@ -2,10 +2,8 @@
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
-from onnxshap.graph.dependence import node_inputs
-from onnxshap.graph.shapes import RANDOM
+from onnxshap.graph.shapes import RANDOM, run_node
 
 
 class Constants:
@@ -26,15 +24,9 @@ class Constants:
 
     def _outputs(self, node: ir.Node) -> list[np.ndarray | None]:
         unknown: list[np.ndarray | None] = [None] * len(node.outputs)
-        if len(node_inputs(node)) > len(node.inputs) or node.op_type in RANDOM:
-            return unknown
         inputs = [None if v is None else self.content(v) for v in node.inputs]
-        if any(a is None for v, a in zip(node.inputs, inputs, strict=True) if v is not None):
+        missing = any(a is None for v, a in zip(node.inputs, inputs, strict=True) if v is not None)
+        if missing or node.op_type in RANDOM:
             return unknown
-        proto = ir.serde.serialize_node(node)
-        feeds = {n: a for n, a in zip(proto.input, inputs, strict=True) if n}
-        try:
-            found = ReferenceEvaluator(proto, opsets=self._opsets).run(None, feeds)
-        except Exception:  # the evaluator raises whatever numpy does; "unknown" is an answer here
-            return unknown
-        return [np.asarray(a) for a in found]
+        found = run_node(node, inputs, self._opsets)
+        return unknown if found is None else list(found)

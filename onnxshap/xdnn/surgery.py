@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnxshap.graph.builder import taken_names
+from onnxshap.graph.builder import Builder
 from onnxshap.graph.constants import initializer
 from onnxshap.graph.dependence import carries_numbers, reachable
 from onnxshap.graph.shapes import Known, infer
@@ -21,7 +21,7 @@ class Surgery:
         self._fed = reachable(graph, graph.inputs)
         floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
         self._varying = reachable(graph, floats or graph.inputs, carries_numbers)
-        self._taken = taken_names(graph)
+        self._names = Builder(graph)
 
     def varies(self, value: ir.Value | None) -> bool:
         """Whether a value depends on a float input of the model, or on any if there is none.
@@ -47,10 +47,7 @@ class Surgery:
 
     def constant(self, array: np.ndarray, name: str) -> ir.Value:
         """Register an initializer named after ``name``."""
-        while name in self._taken:
-            name += "_"
-        self._taken.add(name)
-        value = initializer(self.graph, name, array)
+        value = initializer(self.graph, self._names.fresh(name), array)
         self._known[value] = Known(value.dtype, array.shape)
         return value
 

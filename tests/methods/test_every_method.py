@@ -7,6 +7,7 @@ import pytest
 from onnxshap import Explainer, Explanation
 from onnxshap.methods import ExpectedGradients, IntegratedGradients, Method, SmoothGrad, named
 from tests.helpers import models
+from tests.helpers.compare import close
 from tests.helpers.models import Arrays
 
 METHODS: dict[str, Method] = {
@@ -33,11 +34,6 @@ def explainer(name: str, model: onnx.ModelProto, memory: int | None = None) -> E
 def arrays(explained: Explanation) -> Arrays:
     found = explained.attributions
     return found if isinstance(found, dict) else {"": found}
-
-
-def close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    scale = max(np.abs(expected).max(), 1e-6)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
 
 @pytest.mark.parametrize("method", METHODS)

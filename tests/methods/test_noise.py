@@ -10,6 +10,7 @@ import onnxshap
 from onnxshap import Explainer, InputError, UnknownShapeError
 from onnxshap.methods import ExpectedGradients, Random, SmoothGrad
 from tests.helpers import models
+from tests.helpers.compare import close
 from tests.helpers.models import Arrays
 
 NAMES = ["cnn", "mlp", "one_number", "two_inputs", "attention", "batch_inside", "no_batch"]
@@ -18,10 +19,6 @@ NAMES = ["cnn", "mlp", "one_number", "two_inputs", "attention", "batch_inside", 
 def named(model: onnx.ModelProto, arrays: np.ndarray | Arrays) -> Arrays:
     """Arrays by input, also where there is one."""
     return arrays if isinstance(arrays, dict) else {model.graph.input[0].name: arrays}
-
-
-def close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ from onnxshap import CompletenessWarning, Explainer, InputError
 from onnxshap.compiled import Compiled
 from onnxshap.methods import ExpectedGradients, IntegratedGradients
 from tests.helpers import models
+from tests.helpers.compare import close
 from tests.helpers.gradcheck import evaluator
 from tests.helpers.models import Arrays
 
@@ -59,10 +60,6 @@ def looped(
             for k, gradient in gradient_at(model, at, target).items():
                 found[k][:, m] += w * gradient * (x[k] - background[k][m])
     return found
-
-
-def close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 def target_for(model: onnx.ModelProto) -> int:

@@ -194,18 +194,34 @@ class Explainer:
         self._judge(explanation)
         return explanation
 
-    def stream(self, x: Data, per_reference: bool = False) -> "Stream":
+    def stream(
+        self, x: Data, per_reference: bool = False, *, chunk: int | None = None
+    ) -> "Stream":
         """Explain ``x`` and yield an `Explanation` after each chunk of references.
 
         Each averages over all references so far; the last one has ``complete`` set. Closing the
         stream, from any thread, stops the run in progress at once.
+
+        Parameters
+        ----------
+        x : ndarray or dict of ndarray
+            As for a call.
+        per_reference : bool
+            As for a call.
+        chunk : int, optional
+            How many references at most between two partial results; by default as many as memory
+            and speed ask for. Reference work kept for one size of chunk is not reused by another.
         """
+        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+            raise InputError(f"chunk={chunk!r} must be a whole number of references, 1 or more")
         arrays = self._inputs.by_name(x, "x")
         count = len(next(iter(arrays.values())))
-        run = self._refinement(arrays, per_reference)
+        run = self._refinement(arrays, per_reference, chunk)
         return Stream(run.refine(0, count), run.stop, self)
 
-    def _refinement(self, arrays: dict[str, np.ndarray], per_reference: bool) -> Refinement:
+    def _refinement(
+        self, arrays: dict[str, np.ndarray], per_reference: bool, chunk: int | None = None
+    ) -> Refinement:
         run = Refinement(
             self._engine,
             self._inputs,
@@ -214,6 +230,7 @@ class Explainer:
             self._target,
             per_reference=per_reference,
             max_memory=self._max_memory,
+            chunk=chunk,
         )
         self._stops.add(run.stop)
         return run

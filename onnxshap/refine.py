@@ -51,10 +51,12 @@ class Refinement:
         *,
         per_reference: bool,
         max_memory: int | None,
+        chunk: int | None = None,
     ) -> None:
         self._engine, self._inputs, self._arrays = engine, inputs, arrays
         self._background, self._spec = background, target
         self._per_reference, self._max_memory = per_reference, max_memory
+        self._chunk = chunk
         self.references = 1 if background is None else background.count
         self.stop = Stop()
         self.done = 0
@@ -195,6 +197,8 @@ class Refinement:
             result_bytes=2 * sum(sizes) or self._compiled.pair_bytes,
             max_memory=self._max_memory,
         )
+        if self._chunk is not None:
+            plan = replace(plan, references=min(plan.references, self._chunk))
         if self._program.separable:
             return plan
         return replace(plan, explicands=1, references=1, targets=1, steps=1)

@@ -558,6 +558,19 @@ def test_stream_refines_up_to_the_call(
     np.testing.assert_array_equal(partials[-1].standard_error, whole.standard_error)
 
 
+def test_a_stream_tells_as_often_as_it_is_asked_to(
+    cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray
+) -> None:
+    explain = Explainer(cnn, background, target=[2, 0])
+    whole = explain(x)
+    partials = list(explain.stream(x, chunk=2))
+    assert [p.references for p in partials] == [*range(2, len(background), 2), len(background)]
+    close(partials[-1].attributions, whole.attributions)
+    close(partials[-1].standard_error, whole.standard_error)
+    with pytest.raises(InputError, match="chunk=0 must be a whole number of references"):
+        explain.stream(x, chunk=0)
+
+
 def test_progress_is_monotone_and_ends_at_its_total(
     cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray
 ) -> None:

@@ -20,7 +20,8 @@ def plot(
     labels: Sequence[str] | Mapping[int, str] | None = None,
     features: Sequence[str] | None = None,
     input: str | None = None,
-    form: Literal["auto", "image", "bars", "strip"] = "auto",
+    tokens: Sequence[str | None] | Sequence[Sequence[str | None]] | None = None,
+    form: Literal["auto", "image", "bars", "strip", "tokens", "completeness"] = "auto",
     sign: Literal["signed", "positive", "negative", "absolute"] = "signed",
     percentile: float = 99.9,
     scale: Literal["row", "panel", "figure"] = "row",
@@ -46,11 +47,22 @@ def plot(
         Name of each class target.
     features : sequence of str
         Name of each feature, for bars.
+    tokens : list of str, or one list an explicand
+        Token at each position, for ``form="tokens"``: as many as one axis of a sample is long; the
+        other axes are summed over. Pieces of words (``##ing``, ``▁the``, ``Ġthe``) stay as they
+        are. None in place of a token, e.g. of padding, leaves its position out; what the positions
+        left out sum to is printed.
     input : str
         Which input to draw where several are explained. None: all, one below the other.
-    form : {"auto", "image", "bars", "strip"}
+    form : {"auto", "image", "bars", "strip", "tokens", "completeness"}
         ``"auto"`` goes by the shape of one sample: ``[C, H, W]``, ``[H, W, C]`` and ``[H, W]`` are
-        images, up to 1000 values in a row are bars, the rest are strips.
+        images, up to 1000 values in a row are bars, the rest are strips; where ``tokens`` are given
+        it is ``"tokens"``, with several inputs for those that have an axis as long.
+
+        ``"tokens"``: running text, each token on the colour of its attribution, and the values of
+        the ``top`` largest beneath. ``"completeness"``: for samples of any shape, how the
+        attributions lead from base value to output: the sum of the positive ones, of the negative
+        ones and of all, each input a segment, and the residual.
     sign : {"signed", "positive", "negative", "absolute"}
         Which attributions to draw. ``"absolute"`` takes ``magma_r`` unless ``cmap`` is given.
     percentile : float
@@ -64,9 +76,10 @@ def plot(
     block : int
         Sum the maps over squares of this many pixels; sums stay exact.
     axis : int or tuple of int
-        Axes of one sample to sum over before drawing. None: the channels of an image.
+        Axes of one sample to sum over before drawing. None: the channels of an image, all but
+        the axis of the tokens.
     top : int
-        How many features get a bar of their own.
+        How many features get a bar of their own, tokens a number, inputs a segment.
     max_rows, max_columns : int
         How many explicands and targets are drawn at most; the figure says what was left out.
     title : str
@@ -100,7 +113,7 @@ def plot(
         max_rows=max_rows,
         max_columns=max_columns,
     )
-    return draw(explanation, image, labels, features, input, style, title)
+    return draw(explanation, image, labels, features, tokens, input, style, title)
 
 
 def to_html(explanation: Explanation, path: Path, **options: Any) -> Path:

@@ -4,23 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from onnxshap.errors import InputError
 from onnxshap.plot.canvas import (
     BODY,
     INK,
-    PLAIN,
     RULE,
     SMALL,
     SOFT,
     TITLE,
     Canvas,
+    bar_names,
+    bar_value,
     colour_map,
     extent,
     fit,
     line,
+    value_axis,
 )
+from onnxshap.plot.form import Form
 from onnxshap.plot.maps import channel_axes, maps, signed, standard_error
 from onnxshap.plot.panels import Facts, Panel, Style, number, plain
 
@@ -30,8 +32,10 @@ TICKS = 0.26
 FOOT = 4 * line(SMALL) + 0.2
 
 
-class BarForm:
+class BarForm(Form):
     """Horizontal bars of the largest features, each starting where the one before ended."""
+
+    coloured = False
 
     def __init__(
         self,
@@ -80,6 +84,15 @@ class BarForm:
                 for i, text in enumerate(lines[:4]):
                     canvas.text(x + NAMES, under + i * line(SMALL), text, SMALL, color=SOFT)
 
+    def notes(self) -> list[str]:
+        """What the lines and whiskers are."""
+        if self.style.sign != "signed":
+            return []
+        based = any(fact.base_value is not None for row in self.facts for fact in row)
+        note = "Dashed: base value; solid: output." if based else "Bars start at zero."
+        known = self.panel.errors is not None
+        return [note + (" Whiskers: standard error over references." if known else "")]
+
     def _bars(self, axes: Axes, n: int, k: int) -> int:
         """Draw one waterfall; return how many features are not finite."""
         values, facts = self.values[n, k], self.facts[n][k]
@@ -118,21 +131,10 @@ class BarForm:
     def _value(
         self, axes: Axes, row: int, begin: float, step: float, error: float, lost: bool
     ) -> None:
-        """Write the value beside its bar, on the side it points to."""
+        """Write the value beyond its bar and whisker."""
         text, colour = ("not finite", "#c000c0") if lost else (f"{step:+.3g}", INK)
-        end, right = begin + step, step >= 0
-        axes.annotate(
-            text,
-            (end + error if right else end - error, row),
-            xytext=(3 if right else -3, 0),
-            textcoords="offset points",
-            ha="left" if right else "right",
-            va="center",
-            fontsize=SMALL,
-            color=colour,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.4},
-            **PLAIN,
-        )
+        right = step >= 0
+        bar_value(axes, begin + step + (error if right else -error), row, text, right, color=colour)
 
     def _frame(self, axes: Axes, start: float, facts: Facts, texts: list[str], flow: bool) -> None:
         low, high = axes.dataLim.x0, axes.dataLim.x1
@@ -142,17 +144,8 @@ class BarForm:
         axes.axvline(start, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0.5)
         low, high = min(low, start), max(high, start)
         room = 0.26 * ((high - low) or 1.0)
-        axes.set_xlim(low - room, high + room)
-        axes.set_ylim(len(texts) - 0.4, -0.6)
-        axes.set_yticks(range(len(texts)), texts, fontsize=BODY, color=INK, **PLAIN)
-        axes.tick_params(axis="y", length=0)
-        low, high = axes.get_xlim()
-        ticks = [t for t in MaxNLocator(4).tick_values(low, high) if low <= t <= high]
-        labels = [f"{tick:.6g}" for tick in ticks]
-        axes.set_xticks(ticks, labels, fontsize=SMALL, color=SOFT, **PLAIN)
-        axes.tick_params(axis="x", color=RULE, length=2)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
+        value_axis(axes, low - room, high + room)
+        bar_names(axes, texts)
 
     def _name(self, n: int, i: int) -> str:
         value = "" if self.data is None else f" = {self.data[n, i]:.4g}"

@@ -1,5 +1,6 @@
 """A matplotlib figure measured in inches from its top left corner; text is never markup."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
 
 from onnxshap.errors import InputError
 
@@ -56,6 +58,13 @@ class Canvas:
             spine.set(color=RULE, linewidth=0.6)
         return axes
 
+    def sheet(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes without a frame, in inches from their own top left."""
+        axes = self.axes(left, top, width, height)
+        axes.set(xlim=(0, width), ylim=(height, 0))
+        axes.set_axis_off()
+        return axes
+
     def text(
         self,
         left: float,
@@ -95,6 +104,58 @@ class Canvas:
         axes.set(xticks=[], ylim=(low, high))
         axes.set_yticks(ticks, labels, fontsize=SMALL, color=INK, **PLAIN)
         axes.tick_params(axis="y", color=RULE, length=2, pad=2)
+
+
+def value_axis(axes: Axes, low: float, high: float) -> None:
+    """Label values from ``low`` to ``high`` beneath bars, and frame nothing else."""
+    axes.set_xlim(low, high)
+    ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    labels = [f"{tick:.6g}" for tick in ticks]
+    axes.set_xticks(ticks, labels, fontsize=SMALL, color=SOFT, **PLAIN)
+    axes.tick_params(axis="x", color=RULE, length=2)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def bar_names(axes: Axes, names: Sequence[str]) -> None:
+    """Name horizontal bars 0, 1, ... from the top."""
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), names, fontsize=BODY, color=INK, **PLAIN)
+    axes.tick_params(axis="y", length=0)
+
+
+def bar_value(
+    axes: Axes,
+    x: float,
+    row: float,
+    text: str,
+    right: bool,
+    *,
+    color: str = INK,
+    ground: str = "white",
+) -> None:
+    """Write a value beside the end of a bar, on the side it points to."""
+    away, alpha, pad = (3, 0.8, 0.4) if ground == "white" else (5, 1.0, 1.6)
+    axes.annotate(
+        text,
+        (x, row),
+        xytext=(away if right else -away, 0),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        va="center",
+        fontsize=SMALL,
+        color=color,
+        bbox={"facecolor": ground, "edgecolor": "none", "alpha": alpha, "pad": pad},
+        **PLAIN,
+    )
+
+
+def ink_on(background: Any) -> str:
+    """Dark or white, whichever contrasts more with a colour (WCAG 2 relative luminance)."""
+    rgb = np.asarray(to_rgb(background))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return INK if (luminance + 0.05) ** 2 > 0.06 * 1.05 else "white"
 
 
 def colour_map(name: str) -> Colormap:

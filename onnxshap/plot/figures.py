@@ -9,13 +9,16 @@ from onnxshap.errors import InputError
 from onnxshap.explanation import Explanation, counted
 from onnxshap.plot.bars import BarForm
 from onnxshap.plot.canvas import BODY, SOFT, TITLE, Canvas, Drawing, colour_map, line, wrap
+from onnxshap.plot.completeness import CompletenessForm
+from onnxshap.plot.form import Form
 from onnxshap.plot.images import ImageForm
 from onnxshap.plot.maps import form_of, photos
 from onnxshap.plot.panels import Facts, Labels, Panel, Style, facts, panels, plain
 from onnxshap.plot.strips import StripForm
+from onnxshap.plot.texts import TokenForm
+from onnxshap.plot.tokens import Tokens, token_lists
 
 MARGIN = 0.2
-Form = ImageForm | BarForm | StripForm
 
 
 def draw(
@@ -23,6 +26,7 @@ def draw(
     image: Any,
     labels: Labels,
     features: Sequence[str] | None,
+    tokens: Tokens,
     name: str | None,
     style: Style,
     title: str | None,
@@ -31,9 +35,16 @@ def draw(
     colour_map(style.cmap)
     chosen = panels(explanation, name)
     table = facts(explanation, labels)
-    forms = [_form(panel, table, style, image, features) for panel in chosen]
+    forms: list[Form]
+    if style.form == "completeness":
+        forms = [CompletenessForm(chosen, table, style)]
+        if len(chosen) < len(panels(explanation, None)):
+            raise InputError(f"completeness is of all inputs: leave out input={name!r}")
+    else:
+        texts = _texts(chosen, style, tokens)
+        forms = [_form(p, table, style, image, features, texts.get(p.name)) for p in chosen]
     head = heading(explanation, style, forms)
-    named = len(chosen) > 1
+    named = len(forms) > 1
     top = MARGIN + (line(13) + 0.05 if title else 0) + line(BODY) + 0.1
     width = max(5.0, *(f.width for f in forms)) + 2 * MARGIN
     inner = width - 2 * MARGIN
@@ -46,7 +57,7 @@ def draw(
     if title:
         canvas.text(MARGIN, MARGIN, plain(title), 13, width=inner, bold=True)
     canvas.text(MARGIN, top - 0.1 - line(BODY), head, BODY, width=inner, color=SOFT)
-    for panel, form in zip(chosen, forms, strict=True):
+    for panel, form in zip(chosen, forms, strict=False):
         if named:
             canvas.text(MARGIN, top, f"input {panel.name}", TITLE, width=inner, color=SOFT)
             top += line(TITLE) + 0.12
@@ -57,13 +68,28 @@ def draw(
     return canvas.figure
 
 
+def _texts(
+    chosen: Sequence[Panel], style: Style, tokens: Tokens
+) -> dict[str | None, list[list[str | None]]]:
+    """Tokens by input; "auto" gives them to the inputs that have an axis of their length."""
+    if style.form != "tokens" and (style.form != "auto" or tokens is None):
+        return {}
+    lists = token_lists(tokens, len(chosen[0].values))
+    fitting = [p for p in chosen if len(lists[0]) in p.values.shape[2:]]
+    spoken = fitting if fitting and style.form == "auto" else chosen
+    return {panel.name: lists for panel in spoken}
+
+
 def _form(
     panel: Panel,
     table: list[list[Facts]],
     style: Style,
     image: Any,
     features: Sequence[str] | None,
+    texts: list[list[str | None]] | None,
 ) -> Form:
+    if texts is not None:
+        return TokenForm(panel, table, style, texts)
     form = form_of(panel.values.shape[2:], style, image is not None)
     if form == "bars":
         return BarForm(panel, table, style, features)
@@ -86,13 +112,13 @@ def heading(explanation: Explanation, style: Style, forms: Sequence[Form]) -> st
         parts.append(counted(explanation.references))
     if not explanation.complete:
         parts.append("partial result")
-    if style.block > 1:
+    if style.block > 1 and style.form != "completeness":
         parts.append(f"summed over blocks of {style.block}")
     if style.sign != "signed":
         parts.append(
             f"{style.sign} attributions only" if style.sign != "absolute" else "magnitudes"
         )
-    if style.scale != "row" and any(not isinstance(f, BarForm) for f in forms):
+    if style.scale != "row" and any(form.coloured for form in forms):
         parts.append(f"one colour limit a {style.scale}")
     return plain(", ".join(parts))
 
@@ -105,13 +131,9 @@ def captions(explanation: Explanation, style: Style, forms: Sequence[Form]) -> l
     lines = [f"{up} pushes the output {than}, {down} pushes it down."]
     if style.sign == "absolute":
         lines = ["Colour shows the size of attributions, not their sign."]
-    if any(not isinstance(form, BarForm) for form in forms):
+    if any(form.coloured for form in forms):
         lines[0] += f" Colours end at the {style.percentile:g}th percentile of |attribution|."
-    if any(isinstance(form, BarForm) for form in forms) and style.sign == "signed":
-        based = explanation.base_values is not None
-        lines.append("Dashed: base value; solid: output." if based else "Bars start at zero.")
-        if explanation.standard_error is not None:
-            lines[-1] += " Whiskers: standard error over references."
+    lines += dict.fromkeys(note for form in forms for note in form.notes())
     shape = np.shape(np.atleast_1d(explanation.outputs))
     rows, columns = shape[0], shape[1] if len(shape) > 1 else 1
     if rows > style.max_rows:

@@ -9,6 +9,7 @@ from matplotlib.colors import Colormap
 from onnxshap.errors import InputError
 from onnxshap.plot.canvas import BODY, INK, PLAIN, SMALL, SOFT, TITLE, Canvas, line, shade
 from onnxshap.plot.canvas import colour_map as named_map
+from onnxshap.plot.form import Form
 from onnxshap.plot.maps import channel_axes, clipped, grey, limits, maps, signed, standard_error
 from onnxshap.plot.panels import Facts, Panel, Style, number, percent
 
@@ -17,7 +18,7 @@ HEAD = line(TITLE) + line(BODY) + 0.03
 FOOT = 4 * line(SMALL) + 0.04
 
 
-class ImageForm:
+class ImageForm(Form):
     """Maps of one input, with the photos beneath and beside them."""
 
     def __init__(

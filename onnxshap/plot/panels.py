@@ -31,7 +31,7 @@ class Style:
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, by the option's name."""
         for name, allowed in (
-            ("form", ("auto", "image", "bars", "strip")),
+            ("form", ("auto", "image", "bars", "strip", "tokens", "completeness")),
             ("sign", ("signed", "positive", "negative", "absolute")),
             ("scale", ("row", "panel", "figure")),
         ):
@@ -45,6 +45,10 @@ class Style:
         for name in ("block", "top", "max_rows", "max_columns"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; it takes 1 or more")
+        if self.form == "completeness" and self.sign != "signed":
+            raise InputError(
+                f"sign is {self.sign!r}; completeness draws both signs and their sum: leave it out"
+            )
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,11 @@ def facts(explanation: Explanation, labels: Labels) -> list[list[Facts]]:
 def number(value: float) -> str:
     """Four digits and the sign."""
     return f"{value:+.4g}" if np.isfinite(value) else "not finite"
+
+
+def three(value: float) -> str:
+    """Three digits, zeros too, and the sign: in columns and sums."""
+    return f"{value:+#.3g}".rstrip(".") if value else "0"
 
 
 def percent(share: float) -> str:

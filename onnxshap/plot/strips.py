@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 
 from onnxshap.plot.canvas import BODY, INK, SMALL, SOFT, TITLE, Canvas, colour_map, line
+from onnxshap.plot.form import Form
 from onnxshap.plot.images import BAR, saturation, show_map
 from onnxshap.plot.maps import channel_axes, limits, maps, signed, standard_error
 from onnxshap.plot.panels import Facts, Panel, Style, number, percent
@@ -16,7 +17,7 @@ HEAD = line(TITLE) + 0.04
 FOOT = 0.2 + 3 * line(SMALL) + 0.16
 
 
-class StripForm:
+class StripForm(Form):
     """Sequences [T], or matrices [A, T] of any proportions."""
 
     def __init__(self, panel: Panel, facts: Sequence[Sequence[Facts]], style: Style) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnxshap.graph.model import Model, load
     from onnxshap.report import Report, check
     from onnxshap.transform import build
+    from onnxshap_widgets import explore
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,7 @@ __all__ = [
     "UnsupportedOpError",
     "build",
     "check",
+    "explore",
     "load",
     "methods",
     "multiplier",
@@ -69,4 +71,12 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"onnxshap.{name}")
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "explore":
+        try:
+            return importlib.import_module("onnxshap_widgets").explore
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"onnxshap.explore needs {error.name}, which is not installed: "
+                'pip install "onnxshap[lab]"'
+            ) from error
     raise AttributeError(f"module 'onnxshap' has no attribute {name!r}")

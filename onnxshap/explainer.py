@@ -194,9 +194,7 @@ class Explainer:
         self._judge(explanation)
         return explanation
 
-    def stream(
-        self, x: Data, per_reference: bool = False, *, chunk: int | None = None
-    ) -> "Stream":
+    def stream(self, x: Data, per_reference: bool = False, *, chunk: int | None = None) -> "Stream":
         """Explain ``x`` and yield an `Explanation` after each chunk of references.
 
         Each averages over all references so far; the last one has ``complete`` set. Closing the

@@ -65,7 +65,7 @@ class Explainer:
     providers : sequence of str, optional
         onnxruntime execution providers. By default CUDA where a device answers, else the CPU.
     max_memory : int, optional
-        Bytes to plan activations and kept references within; 2 GiB by default.
+        Bytes to plan activations and kept references within; by default 2 GiB, 8 GiB on a GPU.
 
     Raises
     ------

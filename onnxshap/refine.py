@@ -196,6 +196,7 @@ class Refinement:
             cut_bytes=self._compiled.cut_bytes,
             result_bytes=2 * sum(sizes) or self._compiled.pair_bytes,
             max_memory=self._max_memory,
+            device=self._compiled.device,
         )
         if self._chunk is not None:
             plan = replace(plan, references=min(plan.references, self._chunk))

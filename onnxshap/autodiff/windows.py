@@ -89,25 +89,26 @@ def refuse_dilated_auto_pad(ctx: Context) -> None:
 
 def sum_over_windows(ctx: Context, g: ir.Value, weights: ir.Value, w: Windows, group: int) -> Any:
     """Adjoint of a strided convolution (ConvTranspose), cropped to the input's size. Flat form."""
-    op = ctx.op
+    # Begin and end are cropped alike, and the rest by a Slice: runtimes on GPUs know no other way.
+    op, rank = ctx.op, len(w.strides)
     settings = {"strides": w.strides, "dilations": w.dilations, "group": group}
-    if w.sizes_known:
-        # The last window may end before or after the padded input: pad or crop what is left.
-        left = [s - b - (i or 0) for s, b, i in zip(w.spans(), w.begin, w.inputs, strict=True)]
-        return op.ConvTranspose(
-            g,
-            weights,
-            pads=[*w.begin, *(max(0, n) for n in left)],
-            output_padding=[max(0, -n) for n in left],
-            **settings,
-        )
-    rest = [s - 1 for s in w.strides]
-    full = op.ConvTranspose(
-        g, weights, pads=[*w.begin, *[0] * len(rest)], output_padding=rest, **settings
-    )
-    axes = list(range(2, 2 + len(rest)))
-    ends = op.Shape(ctx.input(0), start=2)
-    return op.Slice(full, [0] * len(rest), ends, axes)
+    axes = list(range(2, 2 + rank))
+    if not w.sizes_known:
+        rest = [s - 1 for s in w.strides]
+        full = op.ConvTranspose(g, weights, output_padding=rest, **settings)
+        ends = op.Add(op.Shape(ctx.input(0), start=2), np.array(w.begin, np.int64))
+        return op.Slice(full, w.begin, ends, axes)
+    sizes = [i or 0 for i in w.inputs]
+    # The last window may end before or after the padded input: pad or crop what is left.
+    left = [s - b - i for s, b, i in zip(w.spans(), w.begin, sizes, strict=True)]
+    extra = [b - n for b, n in zip(w.begin, left, strict=True)]
+    if all(0 <= e < s for e, s in zip(extra, w.strides, strict=True)):
+        return op.ConvTranspose(g, weights, pads=w.begin * 2, output_padding=extra, **settings)
+    both = [min(b, max(0, n)) for b, n in zip(w.begin, left, strict=True)]
+    more = [max(0, -n) for n in left]
+    full = op.ConvTranspose(g, weights, pads=both * 2, output_padding=more, **settings)
+    starts = [b - p for b, p in zip(w.begin, both, strict=True)]
+    return op.Slice(full, starts, [b + i for b, i in zip(starts, sizes, strict=True)], axes)
 
 
 def max_indices(ctx: Context, value: ir.Value) -> ir.Value:

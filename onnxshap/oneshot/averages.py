@@ -17,7 +17,7 @@ from onnxshap.graph.constants import embed, initializer
 from onnxshap.graph.scan import scan
 from onnxshap.methods.draft import over_references
 from onnxshap.methods.program import Program
-from onnxshap.runtime.plan import DEFAULT_MEMORY
+from onnxshap.runtime.plan import DEFAULT_MEMORY, divisor
 
 _FOLDED = 3
 """Folding keeps the latest cut, and its inputs while it folds: about three times the smallest."""
@@ -40,20 +40,15 @@ class ChunkSizes:
         chunk = None
         if references and _FOLDED * compiled.cut_bytes * references > budget:
             one = _FOLDED * compiled.cut_bytes + targets * compiled.pair_bytes
-            chunk = _divisor(references, budget // 4 // max(1, one))
+            chunk = divisor(references, budget // 4 // max(1, one))
         if own is None:
             return cls(chunk)
         points = max(1, budget // 4 // max(1, targets * compiled.pair_bytes))
         if references > points:
-            chunk = _divisor(references, min(points, chunk or points))
+            chunk = divisor(references, min(points, chunk or points))
         fits = max(1, points // (chunk or max(1, references)))
         count = len(own.weights)
         return cls(chunk, None if count <= fits else math.ceil(count / math.ceil(count / fits)))
-
-
-def _divisor(number: int, most: int) -> int:
-    """Largest divisor of ``number`` that is at most ``most``, or 1."""
-    return max(size for size in range(1, max(1, most) + 1) if number % size == 0)
 
 
 @dataclass

@@ -159,6 +159,7 @@ class Session:
 
 
 def _configured(providers: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
-    # TF32 rounds products to 10 bits, which breaks completeness.
-    settings = {CUDA: {"use_tf32": "0"}}
+    # TF32 rounds products to 10 bits, which breaks completeness. An exhaustive search for the best
+    # convolution takes seconds, again for every batch size.
+    settings = {CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}}
     return [(p, settings[p]) if p in settings else p for p in providers]

@@ -13,19 +13,19 @@ import onnxruntime as ort
 
 import onnxshap
 from onnxshap.demo import assets
-from tests.benchmarks.timing import seconds
+from tests.benchmarks.timing import bare, providers, seconds
 
 
-def row(references: int, folder: Path) -> str:
+def row(references: int, folder: Path, asked: list[str]) -> str:
     """One line of the table."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, 3, 224, 224)).astype(np.float32) / 2
     background = rng.standard_normal((references, 3, 224, 224)).astype(np.float32) / 2
     path = assets() / "efficientnet_lite0.onnx"
-    explainer = onnxshap.Explainer(path, background, target=282)
+    explainer = onnxshap.Explainer(path, background, target=282, providers=asked)
     explainer.export(folder / "explained.onnx")
-    forward = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    file = ort.InferenceSession(folder / "explained.onnx", providers=["CPUExecutionProvider"])
+    forward = ort.InferenceSession(path, providers=bare(asked))
+    file = ort.InferenceSession(folder / "explained.onnx", providers=bare(asked))
     both = np.concatenate([x, background])
     found = seconds(
         {
@@ -42,11 +42,15 @@ def row(references: int, folder: Path) -> str:
 
 def main() -> None:
     """Print the table."""
-    print(f"onnxshap {onnxshap.__version__}, onnxruntime {ort.__version__}, {platform.platform()}")
+    asked = providers()
+    print(
+        f"onnxshap {onnxshap.__version__}, onnxruntime {ort.__version__}, {platform.platform()}, "
+        f"{asked[0]}"
+    )
     print("\n| references | floor, s | explainer | one-shot file |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for references in (1, 10, 50):
-            print(row(references, Path(folder)), flush=True)
+            print(row(references, Path(folder), asked), flush=True)
 
 
 if __name__ == "__main__":

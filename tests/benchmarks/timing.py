@@ -1,10 +1,29 @@
 """Seconds of contenders that take turns, so that a busy moment of the machine hits all alike."""
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
+import onnxruntime as ort
+
+from onnxshap.runtime.providers import CPU, CUDA
+
 Contender = Callable[[], object]
+
+
+def providers() -> list[str]:
+    """Return what the command line asks for: ``--providers cuda``, or else the CPU."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--providers", choices=["cpu", "cuda"], default="cpu")
+    return [CUDA, CPU] if parser.parse_args().providers == "cuda" else [CPU]
+
+
+def bare(names: list[str]) -> list[str | tuple[str, dict[str, str]]]:
+    """Return providers for onnxruntime alone, with TF32 off as the explainer has it."""
+    if CUDA in names:
+        ort.preload_dlls()
+    return [(name, {"use_tf32": "0"}) if name == CUDA else name for name in names]
 
 
 def seconds(contenders: Mapping[str, Contender], rounds: int = 5) -> dict[str, float]:

@@ -17,7 +17,7 @@ import onnxruntime as ort
 import onnxshap
 from onnxshap.graph.model import Model
 from onnxshap.methods import IntegratedGradients
-from tests.benchmarks.timing import seconds
+from tests.benchmarks.timing import bare, providers, seconds
 from tests.helpers import light
 
 STEPS = 128
@@ -33,15 +33,15 @@ def nets() -> Iterator[tuple[str, Model, str, int]]:
         yield f"X-{name} (224 px)", model, net.logits, 1
 
 
-def session(model: str | bytes) -> ort.InferenceSession:
+def session(model: str | bytes, asked: list[str]) -> ort.InferenceSession:
     """Bare onnxruntime, as a user would make it; its threads rest while others run."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=bare(asked))
 
 
-def row(name: str, model: Model, logits: str, images: int, folder: Path) -> str:
+def row(name: str, model: Model, logits: str, images: int, folder: Path, asked: list[str]) -> str:
     """One line of the table."""
     assert onnxshap.xdnn.certify(model, output=logits).ok
     source = model.proto.graph.input[0]
@@ -50,16 +50,19 @@ def row(name: str, model: Model, logits: str, images: int, folder: Path) -> str:
     zero = np.zeros_like(x[:1])
 
     def explainer(method: object, references: np.ndarray | None) -> onnxshap.Explainer:
-        return onnxshap.Explainer(model, references, method=method, target=0, output=logits)
+        return onnxshap.Explainer(
+            model, references, method=method, target=0, output=logits, providers=asked
+        )
 
     one = explainer("x_gradient", None)
     integral, shap = explainer(IntegratedGradients(STEPS), zero), explainer("deepshap", zero)
     one.export(folder / "x.onnx")
-    bare, file = session(model.proto.SerializeToString()), session(str(folder / "x.onnx"))
+    plain = session(model.proto.SerializeToString(), asked)
+    file = session(str(folder / "x.onnx"), asked)
     feeds = {source.name: x}
     found = seconds(
         {
-            "forward": lambda: bare.run(None, feeds),
+            "forward": lambda: plain.run(None, feeds),
             "x_gradient": lambda: one(x),
             "file": lambda: file.run(None, feeds),
             "deepshap": lambda: shap(x),
@@ -77,9 +80,10 @@ def row(name: str, model: Model, logits: str, images: int, folder: Path) -> str:
 
 def main() -> None:
     """Print the table."""
+    asked = providers()
     print(
         f"onnxshap {onnxshap.__version__}, onnxruntime {ort.__version__}, onnx {onnx.__version__}, "
-        f"{platform.platform()}\n"
+        f"{platform.platform()}, {asked[0]}\n"
     )
     print(
         "| net | forward, ms | X-Gradient, ms (forwards) | one-shot file "
@@ -88,7 +92,7 @@ def main() -> None:
     )
     for name, model, logits, images in nets():
         with tempfile.TemporaryDirectory() as folder:
-            print(row(name, model, logits, images, Path(folder)), flush=True)
+            print(row(name, model, logits, images, Path(folder), asked), flush=True)
 
 
 if __name__ == "__main__":

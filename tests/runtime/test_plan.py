@@ -1,6 +1,6 @@
 from itertools import product
 
-from onnxshap.runtime.plan import DEFAULT_MEMORY, Plan
+from onnxshap.runtime.plan import DEFAULT_MEMORY, Plan, even
 
 MIB = 2**20
 LITE0 = {"pair_bytes": 14 * MIB, "cut_bytes": 24 * MIB, "result_bytes": MIB, "steps": 1}
@@ -56,3 +56,21 @@ def test_more_memory_is_used() -> None:
     )
     assert large.references > small.references
     assert large.cached_references > small.cached_references
+
+
+def test_more_runs_at_once_on_a_gpu() -> None:
+    cpu, cuda = (
+        Plan.of(explicands=1, references=100, targets=1, max_memory=None, device=d, **LITE0)
+        for d in ("cpu", "cuda")
+    )
+    assert cuda.references > cpu.references
+
+
+def test_chunks_are_of_one_size_where_that_costs_little() -> None:
+    assert [even(10, 9), even(50, 9), even(100, 18), even(7, 10), even(0, 3)] == [5, 5, 10, 7, 1]
+    assert even(101, 9) == 9  # a prime: twelve chunks, the last one smaller
+    for count in range(1, 60):
+        for most in range(1, 20):
+            size = even(count, most)
+            assert 1 <= size <= most
+            assert -(-count // size) <= 2 * -(-count // most)

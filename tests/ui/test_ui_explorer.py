@@ -336,3 +336,32 @@ def test_a_reopened_notebook_shows_the_picture(notebook: Open) -> None:
     expect(picture).to_be_visible()
     assert picture.evaluate("i => i.naturalWidth") > 300
     assert not lab.output().locator("style").count()
+
+
+def test_keys_stay_in_the_explorer(notebook: Open) -> None:
+    files = [FIXTURES / "x_mnist.onnx", FIXTURES / "samples.npz"]
+    lab = notebook([MNIST, "e = onnxshap.explore('x_mnist.onnx', digits); e"], files=files)
+    out, before = lab.output(), lab.cells()
+    controls = [
+        out.locator(".oxa-classes select"),
+        out.get_by_label("Method", exact=True),
+        out.get_by_role("button", name="Explain", exact=True),
+        out.get_by_role("checkbox", name="on every change"),
+        out.get_by_role("tab", name="Compare", exact=True),
+        out.get_by_role("radio").first,
+    ]
+    for control in controls:
+        control.focus()
+        for key in ("a", "b", "x", "ArrowDown", "1"):
+            lab.page.keyboard.press(key)
+        assert lab.cells() == before, control
+    # Every control is reached by Tab, in the order it is read, and says what it is.
+    named = lab.page.evaluate(
+        """() => [...document.querySelectorAll(
+             '.oxa-explorer :is(button, input, select, textarea, [tabindex="0"])')]
+           .filter(e => e.checkVisibility())
+           .filter(e => !(e.ariaLabel || e.labels?.length || e.innerText?.trim() || e.placeholder
+                          || e.getAttribute('aria-labelledby') || e.title))
+           .map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert named == []

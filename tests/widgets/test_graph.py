@@ -36,10 +36,10 @@ def sent(view: GraphView) -> list[str]:
 
 def test_an_explanation_begins_with_the_overview(view: GraphView) -> None:
     assert view._shown == {"kind": "overview"}
-    assert len(view.nodes) == 113
+    assert len(view.nodes) > 100
     assert set(view.shown) == set(sent(view))
     assert len(view.shown) == 27
-    assert view._about.startswith("Overview of 113 nodes: ")
+    assert view._about.startswith(f"Overview of {len(view.nodes)} nodes: ")
 
 
 def test_small_graphs_and_models_alone_are_drawn_whole() -> None:
@@ -59,7 +59,7 @@ def test_a_large_graph_says_how_long_it_takes(view: GraphView) -> None:
 def test_columns_tell_every_node(view: GraphView) -> None:
     columns = view._nodes
     lengths = {k: len(v) for k, v in columns.items() if k not in ("rules", "formulas")}
-    assert set(lengths.values()) == {113}
+    assert set(lengths.values()) == {len(view.nodes)}
     k = columns["names"].index("multiplier/relu0/Mul_0")
     assert columns["rules"][columns["rule"][k]] == "rescale"
     assert columns["names"][columns["of"][k]] == "relu0"
@@ -74,7 +74,7 @@ def test_show_draws_another_part(view: GraphView) -> None:
     before = view._drawn
     view.show(layer="relu0")
     assert view.shown[0] == "relu0"
-    assert view._about == f"One layer: {len(view.shown)} of 113 nodes."
+    assert view._about == f"One layer: {len(view.shown)} of {len(view.nodes)} nodes."
     view.show(around="conv1", hops=1)
     assert set(view.shown) >= {"pool0", "conv1", "relu1"}
     view.show(depth=(0, 1))
@@ -196,4 +196,4 @@ def test_served_in_a_frame_of_its_own(
     frame = serve(model, height=300)
     assert (frame.src, frame.height) == ("http://127.0.0.1:4321", 300)
     assert (asked[0], asked[2], asked[3]) == ("model.onnx", ("127.0.0.1", 0), False)
-    assert len(asked[1].graph.node) == 113
+    assert len(asked[1].graph.node) == len(model.proto.graph.node)

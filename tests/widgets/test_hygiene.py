@@ -15,11 +15,13 @@ PURE = [
     "arrays",
     "forms",
     "jobs",
+    "netron_files",
     "outputs",
     "references",
     "samples",
     "static_files",
     "study",
+    "subgraph",
 ]
 
 

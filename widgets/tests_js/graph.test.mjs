@@ -45,7 +45,16 @@ test("partners lead there and back: one a side, the last of those that run backw
   assert.deepEqual(of("nothing"), []);
 });
 
-test("modules get addresses after those they import, in circles too", () => {
+test("a node's point of the profile is that of its forward node", () => {
+  const profile = { nodes: ["", "conv", "relu"] };
+  assert.equal(m.cutOf(profile, nodes, "conv"), 1);
+  assert.equal(m.cutOf(profile, nodes, "back/conv/A"), 1);
+  assert.equal(m.cutOf(profile, nodes, "sizes"), -1);
+  assert.equal(m.cutOf(profile, nodes, ""), -1);
+  assert.equal(m.cutOf({}, nodes, "conv"), -1);
+});
+
+test("modules get addresses after those they import; a circle ends", () => {
   const modules = {
     view: "import * as base from './base.js';\nconst z = await import('./zip.js');",
     base: "import { v } from \"./view.js\";",

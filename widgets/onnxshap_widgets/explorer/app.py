@@ -11,7 +11,7 @@ from onnxshap_widgets.explorer.ask import AskPanel
 from onnxshap_widgets.explorer.compare import ComparePanel
 from onnxshap_widgets.explorer.graph import GraphPanel
 from onnxshap_widgets.explorer.map import MapPanel
-from onnxshap_widgets.explorer.parts import line, sheet
+from onnxshap_widgets.explorer.parts import Frame, line
 from onnxshap_widgets.explorer.save import SavePanel
 from onnxshap_widgets.explorer.still import picture
 from onnxshap_widgets.explorer.xdnn import XdnnPanel
@@ -80,7 +80,7 @@ class Explorer(Pictured, W.VBox):  # type: ignore[misc]  # ipywidgets ships no t
         self.tabs.add_class("oxa-tabs")
         main = W.HBox([self.ask, self.tabs])
         main.add_class("oxa-main")
-        super().__init__([sheet(), line(_about(study), "muted"), main])
+        super().__init__([Frame(), line(_about(study), "muted"), main])
         self.add_class("onnxshap")
         self.add_class("oxa-explorer")
         self.tabs.observe(lambda _: self._open(), "selected_index")

@@ -4,16 +4,19 @@ import html
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import anywidget
 import ipywidgets as W
 
-from onnxshap_widgets.static_files import style
+from onnxshap_widgets.static_files import module, style
 
 Kind = Literal["plain", "muted", "good", "warn", "error"]
 
 
-def sheet() -> W.HTML:
-    """The explorer's style sheet, as a widget that shows nothing."""
-    return W.HTML(f"<style>{style('explorer')}</style>", layout=W.Layout(display="none"))
+class Frame(anywidget.AnyWidget):
+    """Shows nothing; gives the explorer around it its style and keeps its keys to it."""
+
+    _esm = module("explorer")
+    _css = style("explorer")
 
 
 def line(text: str = "", kind: Kind = "plain", live: bool = False) -> W.HTML:

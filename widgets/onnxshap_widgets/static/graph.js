@@ -88,6 +88,12 @@ export function partners(nodes, name) {
     .filter((n) => n.side !== node.side);
 }
 
+/** The profile's point that belongs to a node, or to the forward node it belongs to; else -1. */
+export function cutOf(profile, nodes, name) {
+  const own = nodes.find((n) => n.name === name)?.of || name;
+  return name && profile.nodes ? profile.nodes.indexOf(own) : -1;
+}
+
 // --- pictures ------------------------------------------------------------------------------------
 
 /** Places of the profile's points, and of its lines at 0 and at the difference. */
@@ -136,6 +142,11 @@ function render({ model, el }) {
   const began = performance.now();
   const data = (name) => model.get(name);
   const put = (name, value) => { model.set(name, value); model.save_changes(); };
+  // Node and cut go together, in one message: the kernel's answer to an older one comes too late.
+  const choose = (name, cut = cutOf(data("_profile"), nodes, name)) => {
+    model.set("_cut", cut);
+    put("selected", name);
+  };
   let nodes = nodeTable(data("_nodes"), data("_stands"));
   const layers = nodes.filter((n) => n.side === "forward");
   const count = nodes.length;
@@ -215,7 +226,7 @@ function render({ model, el }) {
       timed = true;
     },
     slow: () => cover.append(button("Cancel", "Cancel the drawing", () => send("cancel"))),
-    chosen: ({ name }) => put("selected", name),
+    chosen: ({ name }) => choose(name),
     failed: ({ text }) => state("failed", text),
   };
   const hear = ({ data: message, source }) => {
@@ -259,7 +270,7 @@ function render({ model, el }) {
     const node = nodes.find((n) => n.name === name);
     return node ? node.of || node.name : layers[0].name;
   };
-  const goTo = (name, label) => button(name, label, () => put("selected", name));
+  const goTo = (name, label) => button(name, label, () => choose(name));
   const row = (label, ...content) => [element("dt", { textContent: label }), element("dd", {}, ...content)];
   const fillFacts = () => {
     const node = nodes.find((n) => n.name === data("selected"));
@@ -331,11 +342,7 @@ function render({ model, el }) {
       chart.append(canvas, element("p", { className: "ox-muted", textContent: map.note }));
     }
   };
-  const chooseCut = (index) => {
-    model.set("_cut", index);
-    model.set("selected", data("_profile").nodes[index]);
-    model.save_changes();
-  };
+  const chooseCut = (index) => choose(data("_profile").nodes[index], index);
   const fillBar = () => {
     const shown = data("_shown");
     kind.value = shown.kind;
@@ -365,7 +372,7 @@ function render({ model, el }) {
       first: Math.min(Number(first.value), Number(last.value)), last: Math.max(Number(first.value), Number(last.value)) }));
   }
   query.addEventListener("input", fillList);
-  list.addEventListener("change", () => put("selected", list.value));
+  list.addEventListener("change", () => choose(list.value));
   list.addEventListener("keydown", ({ key }) => {
     if (key === "Enter" && data("selected")) send("choose", { ...chosen(), centre: true });
   });

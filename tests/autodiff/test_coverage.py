@@ -14,7 +14,7 @@ ROWS = {case.op for case in CASES}
 @pytest.mark.parametrize("rules", [vjp, multiplier], ids=["vjp", "multiplier"])
 def test_every_rule_has_a_row(rules: RuleSet) -> None:
     registered = {op for domain, op, _ in rules.rules if not domain}
-    assert registered <= ROWS, f"add rows to tests/helpers/cases.py: {sorted(registered - ROWS)}"
+    assert registered <= ROWS, f"add rows to tests/helpers/cases/: {sorted(registered - ROWS)}"
 
 
 def test_every_row_has_a_rule() -> None:

@@ -1,0 +1,89 @@
+"""Convolutions."""
+
+from collections.abc import Iterator
+
+from tests.helpers.cases.case import IMAGE, Case, N, normal
+
+
+def convolutions() -> Iterator[Case]:
+    w, b = normal(4, 2, 3, 3), normal(4)
+    yield Case("Conv", [IMAGE, w, b], note="plain")
+    yield Case("Conv", [IMAGE, w], {"pads": [1, 1, 1, 1]}, note="same size")
+    yield Case(
+        "Conv",
+        [IMAGE, w, b],
+        {"strides": [2, 2], "pads": [1, 0, 0, 1]},
+        note="strides, uneven pads",
+    )
+    yield Case("Conv", [IMAGE, w], {"strides": [3, 2]}, note="strides leave a rest")
+    yield Case("Conv", [IMAGE, w], {"dilations": [2, 1], "pads": [1, 2, 1, 2]}, note="dilations")
+    yield Case(
+        "Conv", [IMAGE, w], {"dilations": [1, 2], "strides": [2, 1]}, note="dilations, strides"
+    )
+    yield Case("Conv", [IMAGE, w], {"pads": [3, 3, 4, 3]}, note="pads beyond the kernel")
+    for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        yield Case("Conv", [IMAGE, normal(3, 2, 2, 4)], {"auto_pad": auto, "strides": [2, 2]})
+    yield Case(
+        "Conv",
+        [IMAGE, normal(3, 2, 2, 2)],
+        {"auto_pad": "SAME_LOWER"},
+        note="even kernel SAME_LOWER",
+    )
+    yield Case("Conv", [(N, 4, 5, 5), normal(6, 2, 3, 2), normal(6)], {"group": 2}, note="groups")
+    yield Case(
+        "Conv",
+        [(N, 4, 5, 5), normal(6, 2, 3, 2)],
+        {"group": 2, "strides": [2, 2]},
+        note="groups, strides",
+    )
+    yield Case("Conv", [(N, 3, 5, 5), normal(3, 1, 3, 3)], {"group": 3}, note="depthwise")
+    yield Case(
+        "Conv", [(N, 3, 5, 5), normal(6, 1, 2, 2)], {"group": 3}, note="depthwise, multiplier 2"
+    )
+    yield Case("Conv", [(N, 3, 4, 4), normal(2, 3, 1, 1)], note="1x1")
+    yield Case(
+        "Conv",
+        [(N, 2, 7), normal(3, 2, 3), normal(3)],
+        {"strides": [2], "pads": [1, 1]},
+        note="1-D",
+    )
+    yield Case(
+        "Conv", [(N, 1, 3, 4, 3), normal(2, 1, 2, 2, 2)], {"pads": [0, 1, 0, 1, 0, 0]}, note="3-D"
+    )
+    small = (N, 2, 3, 3)
+    wt = normal(2, 3, 3, 3)
+    yield Case("ConvTranspose", [small, wt, normal(3)], note="plain")
+    yield Case(
+        "ConvTranspose",
+        [small, wt],
+        {"strides": [2, 3], "pads": [1, 0, 0, 1]},
+        note="strides, uneven pads",
+    )
+    yield Case(
+        "ConvTranspose",
+        [small, wt],
+        {"strides": [2, 2], "output_padding": [1, 1], "pads": [1, 1, 1, 1]},
+        note="output_padding",
+    )
+    yield Case(
+        "ConvTranspose",
+        [small, wt],
+        {"strides": [2, 2], "output_shape": [6, 5]},
+        note="output_shape",
+    )
+    yield Case(
+        "ConvTranspose",
+        [small, wt],
+        {"strides": [3, 2], "output_shape": [10, 8]},
+        note="output_shape larger",
+    )
+    yield Case("ConvTranspose", [small, wt], {"dilations": [2, 1]}, note="dilations")
+    yield Case(
+        "ConvTranspose",
+        [(N, 4, 3, 3), normal(4, 3, 2, 2)],
+        {"group": 2, "strides": [2, 2]},
+        note="groups",
+    )
+    for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        yield Case("ConvTranspose", [small, wt], {"auto_pad": auto, "strides": [2, 2]})
+    yield Case("ConvTranspose", [(N, 2, 4), normal(2, 3, 3)], {"strides": [2]}, note="1-D")

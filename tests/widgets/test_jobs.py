@@ -188,6 +188,29 @@ def test_a_cancelled_job_says_nothing_more(worker: Worker) -> None:
     assert job.error is None
 
 
+@pytest.mark.parametrize("which", ["on_progress", "on_done", "on_error"])
+def test_when_cancel_returns_no_callback_runs(worker: Worker, which: str) -> None:
+    begun, told = threading.Event(), []
+
+    def slow(_: Any) -> None:
+        begun.set()
+        time.sleep(0.1)
+        told.append(which)
+
+    def work(job: Job) -> None:
+        if which == "on_progress":
+            job.report(1)
+            endless(job)
+        if which == "on_error":
+            raise ValueError
+
+    job = worker.submit(work, **{which: slow})
+    assert begun.wait(LONG)
+    job.cancel()
+    assert told == [which]
+    assert ended(job)
+
+
 def test_whoever_can_stop_the_work_is_called(
     worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:

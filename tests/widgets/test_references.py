@@ -123,7 +123,8 @@ def test_own_sets_are_taken_as_they_come(rows: Samples) -> None:
     ready = ReferenceSet("ready", {"x": x})
     assert named_sets(None, rows) == []
     assert named_sets(ready, rows) == [ready]
-    assert named_sets([ready, ready], rows) == [ready, ready]
+    another = ReferenceSet("another", {"x": x})
+    assert named_sets([ready, another], rows) == [ready, another]
     named = named_sets({"one": x, "two": {"x": x}, "three": ready}, rows)
     assert [s.name for s in named] == ["one", "two", "ready"]
     assert named_sets(x, rows)[0].name == named_sets({"x": x}, rows)[0].name == "own references"
@@ -136,6 +137,13 @@ def test_own_sets_must_fit(rows: Samples) -> None:
         named_sets({"bad": np.array([[0] * 30, [np.nan] * 30], np.float32)}, rows)
     with pytest.raises(InputError, match='no input "z"'):
         named_sets({"bad": {"z": np.zeros((2, 30), np.float32)}}, rows)
+    ready = ReferenceSet("ready", {"x": np.zeros((2, 3), np.float32)})
+    for given in (ready, [ready], {"bad": ready}):
+        with pytest.raises(InputError, match=r"references 'ready': input \"x\" expects shape"):
+            named_sets(given, rows)
+    fits = ReferenceSet("same", {"x": np.zeros((2, 30), np.float32)})
+    with pytest.raises(InputError, match="two sets are called 'same'"):
+        named_sets([fits, fits], rows)
     with pytest.raises(InputError, match="or ReferenceSets"):
         named_sets([np.zeros((2, 30), np.float32)], rows)
     with pytest.warns(OnnxShapWarning, match="float64 is cast"):
@@ -240,5 +248,5 @@ def test_others_leave_the_sample_out(rows: Samples) -> None:
 def test_a_class_is_what_the_model_takes_for_it(rows: Samples) -> None:
     classes = [i % 3 for i in range(25)]
     made = makers.per_class(rows, classes, "two", 2, sample=5)
-    assert made.name == "class two"
+    assert made.name == "predicted two"
     np.testing.assert_array_equal(made.arrays["x"], rows.arrays["x"][[2, 8, 11, 14, 17, 20, 23]])

@@ -2,7 +2,8 @@
 
 import gc
 import weakref
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -12,6 +13,8 @@ import onnxshap.explainer
 from onnxshap import Explainer, InputError, methods
 from onnxshap.runtime.session import Session
 from onnxshap_widgets import study as module
+from onnxshap_widgets.explorer.ask import _field
+from onnxshap_widgets.forms import _form
 from onnxshap_widgets.outputs import class_axis
 from onnxshap_widgets.references import ReferenceSet
 from onnxshap_widgets.study import (
@@ -292,7 +295,7 @@ def test_sets_of_a_class_are_samples_the_model_takes_for_it() -> None:
     samples = {"image": 3 * models.samples(model, 30)["image"]}
     study = Study(model, samples, labels=list("abcde"))
     classes = [int(study.value(i, "logits").argmax()) for i in range(30)]
-    made = [s for s in study.sets(4, "logits") if s.name.startswith("class ")]
+    made = [s for s in study.sets(4, "logits") if s.name.startswith("predicted ")]
     assert len(made) >= 2
     own = samples["image"]
     for one in made:
@@ -300,16 +303,31 @@ def test_sets_of_a_class_are_samples_the_model_takes_for_it() -> None:
         rows = [int(np.flatnonzero((own == r).all((1, 2, 3)))[0]) for r in one.arrays["image"]]
         assert 4 not in rows
         assert {classes[r] for r in rows} == {index}
-    again = [s for s in study.sets(4, "logits") if s.name.startswith("class ")]
+    again = [s for s in study.sets(4, "logits") if s.name.startswith("predicted ")]
     assert all(a is b for a, b in zip(made, again, strict=True))
 
 
 def test_dense_outputs_and_many_samples_have_no_sets_of_classes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert not [n for n in names(study_of(models.dense()).sets(0, "classes")) if "class " in n]
+    assert not [n for n in names(study_of(models.dense()).sets(0, "classes")) if "predicted " in n]
     monkeypatch.setattr(module, "_CLASSED", 2)
-    assert not [n for n in names(study_of(models.mlp()).sets(0, "logits")) if "class " in n]
+    assert not [n for n in names(study_of(models.mlp()).sets(0, "logits")) if "predicted " in n]
+
+
+def test_only_the_sets_of_the_last_samples_are_kept() -> None:
+    study = study_of(models.cnn(), count=12)
+    for sample in range(12):
+        study.sets(sample, "logits")
+    assert {one.sample for one in study._sets.values()} == {None, 8, 9, 10, 11}
+
+
+def test_a_set_of_the_users_stands_for_the_ready_made_one_of_its_name() -> None:
+    model = models.mlp()
+    own = models.samples(model, 5)
+    study = Study(model, models.samples(model, 3), {"zeros": own["x"]})
+    found = [s for s in study.sets(0, "logits") if s.name == "zeros"]
+    assert [s.size for s in found] == [5]
 
 
 # Explainers ---------------------------------------------------------------------------------------
@@ -572,3 +590,21 @@ def test_every_method_is_listed_with_its_parameters() -> None:
     assert listed["integrated_gradients"].make(steps=7) == methods.IntegratedGradients(7)
     with pytest.raises(InputError, match="steps=0"):
         listed["integrated_gradients"].make(steps=0)
+
+
+def test_a_parameter_of_a_few_names_lists_them() -> None:
+    @dataclass(frozen=True)
+    class Named:
+        """Does one thing. ``way`` says how."""
+
+        way: Literal["left", "right"] = "left"
+        times: int = 1
+        name: ClassVar[str] = "named"
+        needs_background: ClassVar[bool] = False
+
+    way, times = _form(Named).parameters
+    assert (way.default, way.choices, way.doc) == ("left", ("left", "right"), "way says how.")
+    assert times.choices == ()
+    field = _field(way)
+    assert field.options == ("left", "right")
+    assert field.value == "left"

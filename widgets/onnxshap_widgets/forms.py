@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import onnxshap.methods
 from onnxshap.methods import Method
@@ -26,6 +26,8 @@ class Parameter:
     default: Any
     doc: str
     """A sentence; may be empty."""
+    choices: tuple[str, ...] = ()
+    """What it takes, where that is one of a few names."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ def methods() -> list[MethodForm]:
 def _form(method: Any) -> MethodForm:
     text = inspect.cleandoc(method.__doc__ or "")
     summary = " ".join(text.partition("\n\n")[0].split()).replace("``", "")
+    types = get_type_hints(method)
+    names = {n: get_args(t) if get_origin(t) is Literal else () for n, t in types.items()}
     parameters = [
-        Parameter(f.name, type(f.default), f.default, _sentence(text, f.name))
+        Parameter(f.name, type(f.default), f.default, _sentence(text, f.name), names[f.name])
         for f in fields(method)
     ]
     return MethodForm(

@@ -25,6 +25,7 @@ class Job:
         self._work = work
         self._on_progress, self._on_done, self._on_error = on_progress, on_done, on_error
         self._lock = threading.Lock()
+        self._telling = threading.RLock()  # held while a callback runs
         self._finished = threading.Event()
         self._to_stop: list[Callable[[], None]] = []
         self._held: list[Any] = []  # a report that came too soon after the last one
@@ -46,17 +47,22 @@ class Job:
         return self.state == "cancelled"
 
     def cancel(self) -> None:
-        """Tell the work to stop, and return at once; none of its callbacks begins after this."""
+        """Tell the work to stop, and do not wait for that; none of its callbacks runs after this.
+
+        One that runs already is let finish, also of a job that is done.
+        """
         with self._lock:
-            if self.state not in ("waiting", "running"):
-                return
-            waited = self.state == "waiting"
-            self.state = "cancelled"
-            to_stop, self._to_stop = self._to_stop, []
+            waited, to_stop = self.state == "waiting", self._to_stop
+            if self.state in ("waiting", "running"):
+                self.state, self._to_stop = "cancelled", []
+            else:
+                to_stop = []
         if waited:
             self._finished.set()
         for stop in to_stop:
             _safely(stop)
+        with self._telling:
+            pass
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; returns whether it has."""
@@ -79,10 +85,10 @@ class Job:
             self._flush()
 
     def _flush(self) -> None:
-        if self._held and self._on_progress is not None and not self.cancelled:
-            value = self._held.pop()
-            self._on_progress(value)
-            self._told = time.monotonic()
+        with self._telling:
+            if self._held and self._on_progress is not None and not self.cancelled:
+                self._on_progress(self._held.pop())
+                self._told = time.monotonic()
 
     # --- for the worker --------------------------------------------------------------------------
 
@@ -99,19 +105,22 @@ class Job:
         try:
             self.result = self._work(self)
             self._flush()
-            if self._enter("running", "done") and self._on_done is not None:
-                self._on_done(self.result)
+            with self._telling:
+                if self._enter("running", "done") and self._on_done is not None:
+                    self._on_done(self.result)
         except BaseException as error:  # whatever it is, it is told, and the thread lives on
-            self._failed(error)
+            with self._telling:
+                self._failed(error)
         finally:
             self._to_stop = []
             self._finished.set()
 
     def _failed(self, error: BaseException) -> None:
-        if self.cancelled:
-            logger.debug("a cancelled job ended with %r", error)
-            return
-        self.state, self.error = "failed", error
+        with self._lock:
+            if self.cancelled:
+                logger.debug("a cancelled job ended with %r", error)
+                return
+            self.state, self.error = "failed", error
         if self._on_error is None:
             logger.error("a job failed", exc_info=error)
         else:

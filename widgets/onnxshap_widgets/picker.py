@@ -39,7 +39,7 @@ class ReferencePicker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ship
     value = t.Instance(ReferenceSet)
 
     def __init__(self, sets: Sequence[ReferenceSet], *, pictures: Pictures | None = None) -> None:
-        self._pictures = pictures or _numbers
+        self._pictures = pictures or numbered
         self._sets: list[ReferenceSet] = []
         self._outputs: dict[str, np.ndarray] = {}
         self._ticks: dict[str, list[int]] = {}
@@ -54,7 +54,7 @@ class ReferencePicker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ship
         )
         every.on_click(lambda _: self._tick(range(self.whole.size)))
         none.on_click(lambda _: self._tick(()))
-        head = ipywidgets.HBox([self.menu, every, none])
+        head = ipywidgets.HBox([self.menu, every, none], layout={"flex_flow": "row wrap"})
         super().__init__([head, self.gallery, self.facts])
         self.menu.observe(self._on_menu, "value")
         self.gallery.observe(self._on_ticks, "chosen")
@@ -172,5 +172,6 @@ def _titled(references: ReferenceSet, names: Sequence[str]) -> str:
     return f"{references.name} ({references.size})" + (f", {references.short_hash}" if same else "")
 
 
-def _numbers(references: ReferenceSet) -> list[Tile]:
+def numbered(references: ReferenceSet) -> list[Tile]:
+    """References by their number alone."""
     return [(None, f"reference {i}", "") for i in range(references.size)]

@@ -124,22 +124,34 @@ def named_sets(sets: Any, samples: Samples) -> list[ReferenceSet]:
     if sets is None:
         return []
     if isinstance(sets, ReferenceSet):
-        return [sets]
+        sets = [sets]
     if isinstance(sets, np.ndarray):
         return [own("own references", sets, samples)]
     if isinstance(sets, Mapping):
         if sets and all(k in samples.inputs.specs for k in sets):
             return [own("own references", sets, samples)]
-        return [
-            value if isinstance(value, ReferenceSet) else own(str(name), value, samples)
-            for name, value in sets.items()
-        ]
-    found = list(sets)
-    if not all(isinstance(one, ReferenceSet) for one in found):
-        raise InputError(
-            "references: give an array [M, *x], a dict of arrays by set name, or ReferenceSets"
-        )
+        given = [(str(name), value) for name, value in sets.items()]
+    else:
+        given = [("", value) for value in sets]
+        if not all(isinstance(value, ReferenceSet) for _, value in given):
+            raise InputError(
+                "references: give an array [M, *x], a dict of arrays by set name, or ReferenceSets"
+            )
+    found = [
+        fitting(value, samples) if isinstance(value, ReferenceSet) else own(name, value, samples)
+        for name, value in given
+    ]
+    names = [one.name for one in found]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"references: two sets are called {twice[0]!r}; give each its own name")
     return found
+
+
+def fitting(references: ReferenceSet, samples: Samples) -> ReferenceSet:
+    """Return the set, or refuse one that does not fit the samples' inputs."""
+    own(references.name, references.arrays, samples)
+    return references
 
 
 def own(name: str, arrays: Any, samples: Samples) -> ReferenceSet:
@@ -235,7 +247,7 @@ def per_class(
     ``classes``: what the model takes each sample for.
     """
     rows = [i for i, c in enumerate(classes) if c == index and i != sample]
-    return replace(of_samples(f"class {label}", samples, rows, count), sample=sample)
+    return replace(of_samples(f"predicted {label}", samples, rows, count), sample=sample)
 
 
 def _explained(samples: Samples) -> dict[str, np.ndarray]:
@@ -247,7 +259,7 @@ def _gaussian(row: np.ndarray, axes: tuple[int, int], sigma: float) -> np.ndarra
     found = row.astype(np.float64)
     for axis in axes:
         matrix = _blur_matrix(row.shape[axis], sigma)
-        found = np.moveaxis(np.moveaxis(found, axis, -1) @ matrix.T, -1, axis)
+        found = np.moveaxis(np.tensordot(found, matrix, axes=(axis, 1)), -1, axis)
     return found
 
 

@@ -63,6 +63,7 @@ FEW = 2
 _BUILT = 8  # explainers, each with its sessions
 _KEPT = 3  # of their siblings, each with its references' activations: up to half of MEMORY
 _VALUES = 1024  # outputs of samples
+_RECENT = 4  # samples, the last ones, whose own sets are kept
 _CLASSED = 32  # samples, at most, that are run to make sets of classes
 _CLASSES = 10  # sets of classes, at most
 
@@ -122,6 +123,7 @@ class Study:
         self._worker = Worker()
         self._values: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._sets: dict[tuple[str, int | None], ReferenceSet] = {}
+        self._recent: list[int] = []
         self._first: OrderedDict[Any, Explainer] = OrderedDict()
         self._bound: OrderedDict[Any, Explainer] = OrderedDict()
 
@@ -215,7 +217,8 @@ class Study:
         """The user's sets, then the ready-made ones that make sense here.
 
         Those with ``sample`` set were made from, or without, this sample: ask again for another.
-        The rest, and those of a sample asked for before, are the same objects each time. With
+        The rest, and those of the samples asked for last, are the same objects each time. A
+        ready-made set makes way for one of the user's of its name. With
         ``output``, also samples by the class the model takes them for.
         """
         samples, image = self.samples, self.samples.form == "image"
@@ -230,13 +233,23 @@ class Study:
             recipes.append(("noise", None, lambda: makers.noise(samples)))
         if many:
             recipes.append(("others", sample, lambda: makers.others(samples, sample)))
-        found = [*self._own_sets]
+        ready = []
         with self._lock:
+            self._forget_sets(sample)
             for name, of, make in recipes:
                 if (name, of) not in self._sets:
                     self._sets[name, of] = make()
-                found.append(self._sets[name, of])
-        return found + (self._class_sets(sample, output) if output is not None and many else [])
+                ready.append(self._sets[name, of])
+        if output is not None and many:
+            ready += self._class_sets(sample, output)
+        taken = {one.name for one in self._own_sets}
+        return [*self._own_sets, *(one for one in ready if one.name not in taken)]
+
+    def _forget_sets(self, sample: int) -> None:
+        """Keep the sets of the samples asked for last: each holds some copies of samples."""
+        self._recent = [*(s for s in self._recent if s != sample), sample][-_RECENT:]
+        for key in [k for k in self._sets if k[1] is not None and k[1] not in self._recent]:
+            del self._sets[key]
 
     def _class_sets(self, sample: int, output: str) -> list[ReferenceSet]:
         """One set for each class that at least two samples, or one other, are taken for."""
@@ -259,8 +272,13 @@ class Study:
                 found.append(self._sets[key])
         return found[:_CLASSES]
 
-    def reference_outputs(self, question: Question) -> np.ndarray:
-        """Target output at every reference, float64 [M]; of several targets, the first."""
+    def reference_outputs(
+        self, question: Question, stopped: Callable[[], bool] = lambda: False
+    ) -> np.ndarray:
+        """Target output at every reference, float64 [M]; of several targets, the first.
+
+        Asked before each run, ``stopped`` ends it there.
+        """
         if question.references is None:
             raise InputError("references: this question has none")
         own = self.value(question.sample, question.output)
@@ -270,6 +288,8 @@ class Study:
         types = {name: array.dtype for name, array in held.items()}
         found = []
         for i in range(question.references.size):
+            if stopped():
+                break
             rows = {n: np.asarray(a[i : i + 1], types[n]) for n, a in arrays.items()}
             found.append(float((self._run(held | rows, question.output) * seed).sum()))
         return np.array(found)
@@ -382,5 +402,10 @@ def _spelt(method: Method) -> str:
     """Name of a method, and its parameters where there are any."""
     if not is_dataclass(method):
         return method.name
-    given = ", ".join(f"{f.name} {getattr(method, f.name)}" for f in fields(method))
+    values = {f.name: (getattr(method, f.name), f.default) for f in fields(method)}
+    given = ", ".join(
+        f"{name} {value}"
+        for name, (value, default) in values.items()
+        if not isinstance(value, str) or value != default  # what is chosen by default needs no word
+    )
     return f"{method.name} ({given})" if given else method.name

@@ -15,7 +15,7 @@ from onnxshap_widgets.explorer.parts import Frame, line
 from onnxshap_widgets.explorer.save import SavePanel
 from onnxshap_widgets.explorer.still import picture
 from onnxshap_widgets.explorer.xdnn import XdnnPanel
-from onnxshap_widgets.jobs import Job, Worker
+from onnxshap_widgets.jobs import Job
 from onnxshap_widgets.portable import Pictured
 from onnxshap_widgets.samples import Preprocess
 from onnxshap_widgets.study import Labels, Question, Study
@@ -68,15 +68,15 @@ class Explorer(Pictured, W.VBox):  # type: ignore[misc]  # ipywidgets ships no t
     """One application in a cell. Made by `explore`."""
 
     def __init__(self, study: Study) -> None:
-        self.study, worker = study, Worker()
+        self.study = study
         self.ask = AskPanel(study, self._changed)
-        self.map = MapPanel(study, worker, self.ask)
-        self.compare = ComparePanel(study, worker, self.ask)
-        self.xdnn = XdnnPanel(study, worker, self.ask)
-        self.graph = GraphPanel(study, worker, self.ask)
-        self.save = SavePanel(study, worker, self.map)
-        panels = (self.map, self.compare, self.xdnn, self.graph, self.save)
-        self.tabs = W.Tab(panels, titles=TABS)
+        self.map = MapPanel(study, self.ask)
+        self.compare = ComparePanel(study, self.ask)
+        self.xdnn = XdnnPanel(study, self.ask)
+        self.graph = GraphPanel(study, self.ask)
+        self.save = SavePanel(study, self.map)
+        self.panels = (self.map, self.compare, self.xdnn, self.graph, self.save)
+        self.tabs = W.Tab(self.panels, titles=TABS)
         self.tabs.add_class("oxa-tabs")
         main = W.HBox([self.ask, self.tabs])
         main.add_class("oxa-main")
@@ -102,6 +102,18 @@ class Explorer(Pictured, W.VBox):  # type: ignore[misc]  # ipywidgets ships no t
     def png(self) -> bytes:
         """What is on view, as the bytes of a PNG file. Needs matplotlib."""
         return picture(self.study, self.ask.sample, self.map.question, self.explanation)
+
+    def close(self) -> None:
+        """Stop all work, and give back what the page and the kernel hold of this explorer."""
+        for panel in self.panels:
+            panel.worker.cancel()
+        held: list[W.Widget] = list(self.children)
+        for part in held:  # which grows: what a part shows, and what it keeps to show
+            own = (*getattr(part, "children", ()), *vars(part).values())
+            held.extend(w for w in own if isinstance(w, W.Widget) and w not in held)
+        for part in held:
+            part.close()
+        super().close()
 
     def _changed(self) -> None:
         self.map.changed()

@@ -1,6 +1,6 @@
 """The question: which sample, output and class, compared with what, by which method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as W
@@ -9,11 +9,15 @@ from onnxshap.methods import Method
 from onnxshap.runtime.providers import CPU, choose
 from onnxshap_widgets.explorer.parts import choice, group, line, write
 from onnxshap_widgets.gallery import Gallery
-from onnxshap_widgets.picker import ReferencePicker
+from onnxshap_widgets.picker import ReferencePicker, numbered
+from onnxshap_widgets.references import ReferenceSet
+from onnxshap_widgets.samples import Tile
 from onnxshap_widgets.study import MethodForm, Parameter, Question, Ranked, Study, methods
 
 SHOWN = 100
 """Classes in the list at most; the rest are found by searching."""
+PICTURED = 256
+"""References of a set that are shown as pictures, at most: they are drawn anew for each sample."""
 
 
 class AskPanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
@@ -120,7 +124,9 @@ class AskPanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     def _sets(self) -> list[Any]:
         return self._study.sets(self.sample, self.output.value)
 
-    def _pictures(self, references: Any) -> Any:
+    def _pictures(self, references: ReferenceSet) -> Sequence[Tile]:
+        if references.size > PICTURED:
+            return numbered(references)
         return self._study.samples.tiles_of(references.arrays, like=self.sample)
 
     # --- classes ---------------------------------------------------------------------------------
@@ -204,6 +210,11 @@ def spelt(ranked: Ranked) -> str:
 
 
 def _field(parameter: Parameter) -> W.Widget:
+    if parameter.choices:
+        named: W.Widget = choice(
+            parameter.name, parameter.choices, value=parameter.default, tooltip=parameter.doc
+        )
+        return named
     kinds: dict[type, Any] = {bool: W.Checkbox, int: W.IntText, float: W.FloatText}
     made = kinds[parameter.type](
         value=parameter.default,

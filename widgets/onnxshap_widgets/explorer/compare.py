@@ -10,9 +10,9 @@ from onnxshap.errors import InputError
 from onnxshap.explanation import Explanation
 from onnxshap_widgets.compare import CompareGrid, Panel
 from onnxshap_widgets.explorer.ask import AskPanel
-from onnxshap_widgets.explorer.parts import button, group, line, row, write
+from onnxshap_widgets.explorer.parts import WorkPanel, button, group, last_of, row, write
 from onnxshap_widgets.explorer.view import attributions, cells, channels_first
-from onnxshap_widgets.jobs import Job, Worker
+from onnxshap_widgets.jobs import Job
 from onnxshap_widgets.references import ReferenceSet
 from onnxshap_widgets.study import Question, Ranked, Study, facts
 
@@ -23,11 +23,11 @@ SHOWN = ("f(x)", "base value", "sum", "residual", "standard error")
 Rows = list[tuple[str, list[Panel]]]
 
 
-class ComparePanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+class ComparePanel(WorkPanel):
     """Chooses what stands side by side, and explains it row by row."""
 
-    def __init__(self, study: Study, worker: Worker, ask: AskPanel) -> None:
-        self._study, self._worker, self._ask = study, worker, ask
+    def __init__(self, study: Study, ask: AskPanel) -> None:
+        self._study, self._ask = study, ask
         forms = ask.method.forms
         self.methods = Ticks([(f.title, f.name) for f in forms.values()], TICKED)
         self.sets = Ticks([], ())
@@ -40,18 +40,16 @@ class ComparePanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         )
         self.classes.add_class("oxa-field")
         self.run_button = button("Compare", "explain every combination", main=True)
-        self.cancel_button = button("Cancel", "stop at once")
-        self.status = line("", "muted", live=True)
         self.grid: CompareGrid | None = None
         self._place = W.VBox()
+        super().__init__()
         self.enter()
         choices = row(
             group("Methods", self.methods), group("Compared with", self.sets, self.classes)
         )
         bar = row(self.run_button, self.cancel_button, self.status)
-        super().__init__([choices, bar, self._place])
+        self.children = [choices, bar, self._place]
         self.run_button.on_click(lambda _: self.run())
-        self.cancel_button.on_click(lambda _: self._stop())
 
     def enter(self) -> None:
         """Offer the reference sets that there are for the chosen sample."""
@@ -62,35 +60,29 @@ class ComparePanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         ticked = self.sets.value if self.sets.touched else (chosen.name,)
         self.sets.offer([(n, n) for n in names], ticked)
 
-    def run(self) -> Job:
-        """Explain every combination; the grid grows row by row."""
+    def run(self) -> Job | None:
+        """Explain every combination; the grid grows row by row. None if it cannot be asked."""
+        asked = self.attempt(lambda: list(self._questions()))
+        if asked is None:
+            return None
+        sample = self._ask.sample
 
         def work(job: Job) -> Rows:
             rows: Rows = []
-            for name, question, classes in self._questions():
+            for name, question, classes in asked:
                 job.report((f"{name}…", rows))
-                stream = self._study.stream(question)
-                job.on_cancel(stream.close)
-                last = None
-                for last in stream:  # noqa: B007  used after the loop
-                    pass
-                if last is None or job.cancelled:
+                explanation = last_of(self._study.stream(question), job)
+                if explanation is None:
                     break
-                rows = [*rows, (name, self._panels(question, last, classes))]
-                job.report((f"{name} done", rows))
+                rows = [*rows, (name, self._panels(question, explanation, classes))]
             return rows
 
-        self._job = self._worker.submit(
-            work,
-            lambda told: self._show(*told),
-            lambda rows: self._show("Choose two panels to compare them number by number.", rows),
-            lambda error: write(self.status, f"{type(error).__name__}: {error}", "error"),
-        )
-        return self._job
+        def shown(told: str, rows: Rows) -> None:
+            self._show(sample, rows)
+            write(self.status, told, "muted", live=True)
 
-    def _stop(self) -> None:
-        self._worker.cancel()
-        write(self.status, "Cancelled.", "muted", live=True)
+        last = "Choose two panels to compare them number by number."
+        return self.start("…", work, lambda rows: shown(last, rows), lambda told: shown(*told))
 
     def _questions(self) -> Iterator[tuple[str, Question, list[Ranked]]]:
         """One question a row: a method, and a set where it compares with one."""
@@ -119,8 +111,7 @@ class ComparePanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
                 yield named, replace(question, references=references), classes
 
     def _chosen_sets(self) -> list[ReferenceSet]:
-        own = {s.name: s for s in self._ask.picker.sets}
-        own[self._ask.picker.value.name] = self._ask.picker.value
+        own = {s.name: s for s in [*self._ask.picker.sets, self._ask.picker.value]}
         found = [own[name] for name in self.sets.value]
         if not found:
             raise InputError("compare: tick at least one reference set")
@@ -138,18 +129,18 @@ class ComparePanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
             panels.append(Panel(ranked.label, picture_of(own), told))
         return panels
 
-    def _show(self, told: str, rows: Rows) -> None:
-        write(self.status, told, "muted", live=True)
+    def _show(self, sample: int, rows: Rows) -> None:
         if not rows:
             return
         samples = self._study.samples
-        image = samples.picture(self._ask.sample) if samples.form == "image" else None
+        image = samples.picture(sample) if samples.form == "image" else None
         if self.grid is None:
             block = 1 if image is None else cells(image)
             self.grid = CompareGrid(rows, image=image, block=block)
             self._place.children = [self.grid]
         else:
             self.grid.update(rows, image=image)
+        self.grid.title = samples.caption(sample)
 
 
 def picture_of(values: np.ndarray) -> np.ndarray:
@@ -172,7 +163,12 @@ class Ticks(W.VBox):  # type: ignore[misc]
         self.offer(options, ticked)
 
     def offer(self, options: Sequence[tuple[str, str]], ticked: Sequence[str]) -> None:
-        """Replace the names."""
+        """Replace the names; where nothing is another, the boxes stay and so does the focus."""
+        before = [(name, box.description, box.value) for name, box in self._boxes.items()]
+        if before == [(name, title, name in ticked) for title, name in options]:
+            return
+        for box in self._boxes.values():
+            box.close()
         self._boxes = {
             name: W.Checkbox(name in ticked, description=title, indent=False)
             for title, name in options

@@ -3,45 +3,58 @@
 import ipywidgets as W
 
 import onnxshap
+from onnxshap.depth import DepthProfile, depth_profile
 from onnxshap_widgets.explorer.ask import AskPanel
-from onnxshap_widgets.explorer.parts import button, line, row, write
+from onnxshap_widgets.explorer.map import title_of
+from onnxshap_widgets.explorer.parts import WorkPanel, button, row, write
 from onnxshap_widgets.graph import GraphView
-from onnxshap_widgets.jobs import Job, Worker
+from onnxshap_widgets.jobs import Job
 from onnxshap_widgets.study import Question, Study
 
 
-class GraphPanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+class GraphPanel(WorkPanel):
     """Draws the graph of the question asked, when it is first looked at and when it is another."""
 
-    def __init__(self, study: Study, worker: Worker, ask: AskPanel) -> None:
-        self._study, self._worker, self._ask = study, worker, ask
-        self._drawn: tuple[object, str] | None = None
+    def __init__(self, study: Study, ask: AskPanel) -> None:
+        self._study, self._ask = study, ask
+        self._begun: tuple[object, str] | None = None
+        """Method and output of the graph that is drawn or being drawn."""
         self.view: GraphView | None = None
         self.profile_button = button(
             "Sums over depth", "explain the sample at every value that all paths run through"
         )
-        self.status = line("", "muted", live=True)
         self._place = W.VBox()
-        super().__init__([row(self.profile_button, self.status), self._place])
+        super().__init__()
+        self.children = [row(self.profile_button, self.status), self._place]
         self.profile_button.on_click(lambda _: self.profile())
 
     def enter(self) -> None:
         """Draw the graph, unless it is drawn already."""
-        question = self._ask.question()
-        if self._drawn != (question.method, question.output):
-            self._submit("Building the graph…", lambda: self._draw(question, None))
+        question = self.attempt(self._ask.question)
+        if question is not None and self._begun != (question.method, question.output):
+            self._begun = question.method, question.output
+            self.start("Building the graph…", lambda job: self._draw(question, None), self._show)
 
-    def profile(self) -> Job:
+    def profile(self) -> Job | None:
         """Explain the sample at every depth, and draw the sums beside the graph."""
-        question = self._ask.question()
-        return self._submit("Explaining at every depth…", lambda: self._profiled(question))
+        question = self.attempt(self._ask.question)
+        if question is None:
+            return None
+        self._begun = question.method, question.output
+        return self.start(
+            "Explaining at every depth…",
+            lambda job: self._draw(question, self._profiled(question)),
+            self._show,
+        )
 
-    def _profiled(self, question: Question) -> GraphView:
-        from onnxshap.depth import depth_profile
+    def fail(self, error: BaseException) -> None:
+        """Say what went wrong; the graph is drawn when it is looked at again."""
+        super().fail(error)
+        self._begun = None
 
-        study = self._study
-        background = question.references
-        found = depth_profile(
+    def _profiled(self, question: Question) -> DepthProfile:
+        study, background = self._study, question.references
+        return depth_profile(
             study.model,
             study.samples.feeds(question.sample),
             None if background is None else dict(background.arrays),
@@ -49,25 +62,18 @@ class GraphPanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
             output=question.output,
             method=question.method,
         )
-        return self._draw(question, found)
 
-    def _draw(self, question: Question, profile: object) -> GraphView:
+    def _draw(self, question: Question, profile: DepthProfile | None) -> GraphView:
         model = onnxshap.build(self._study.model, question.method, output=question.output)
         title = f"{question.method.name} of {question.output}"
-        view = GraphView(model, title=title, profile=profile)  # type: ignore[arg-type]
-        self._drawn = question.method, question.output
-        return view
-
-    def _submit(self, told: str, work) -> Job:  # type: ignore[no-untyped-def]
-        write(self.status, told, "muted", live=True)
-        return self._worker.submit(
-            lambda job: work(),
-            None,
-            self._show,
-            lambda error: write(self.status, f"{type(error).__name__}: {error}", "error"),
-        )
+        if profile is not None:
+            caption = self._study.samples.caption(question.sample)
+            title += f"; sums of {caption}, {title_of(self._study, question)}"
+        return GraphView(model, title=title, profile=profile)
 
     def _show(self, view: GraphView) -> None:
-        self.view = view
+        before, self.view = self.view, view
         self._place.children = [view]
+        if before is not None:
+            before.close()
         write(self.status, "", "muted")

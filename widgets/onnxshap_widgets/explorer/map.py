@@ -1,111 +1,130 @@
 """The map: run, watch it refine, cancel; and how far it is to be trusted."""
 
+import math
 import time
 from dataclasses import replace
 
 import ipywidgets as W
+import numpy as np
 
 from onnxshap.explanation import Explanation, counted
 from onnxshap_widgets.explorer.ask import AskPanel
-from onnxshap_widgets.explorer.parts import Kind, button, line, row, write
+from onnxshap_widgets.explorer.parts import Kind, WorkPanel, button, line, row, write
 from onnxshap_widgets.explorer.view import View
-from onnxshap_widgets.jobs import Job, Worker
+from onnxshap_widgets.jobs import Job
 from onnxshap_widgets.study import Question, Study, advice
 
 SETTLED, ROUGH = 0.1, 0.5
 """Relative standard errors up to which a map is called settled, and rough."""
 SPREAD = 64
 """References of which f(reference) is shown, at most: each takes a run of its own."""
+EARLIER = "oxa-earlier"
+"""Class of a map that does not answer what is asked."""
 
 
-class MapPanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+class MapPanel(WorkPanel):
     """Explains the question asked, shows the map as it refines, tells errors as text."""
 
-    def __init__(self, study: Study, worker: Worker, ask: AskPanel) -> None:
-        self._study, self._worker, self._ask = study, worker, ask
+    def __init__(self, study: Study, ask: AskPanel) -> None:
+        self._study, self._ask = study, ask
         self.explanation: Explanation | None = None
         """The explanation on view; it may still be refining."""
         self.question: Question | None = None
         """What it answers."""
-        self.job: Job | None = None
+        self._asked: Question | None = None
+        super().__init__()
         self.run_button = button("Explain", "explain this sample", main=True)
-        self.cancel_button = button("Cancel", "stop at once")
-        self.cancel_button.disabled = True
         self.live = W.Checkbox(
             True, description="on every change", indent=False, layout=W.Layout(width="auto")
         )
         self.progress = W.IntProgress(0, 0, 1, layout=W.Layout(width="160px"))
         self.progress.add_class("oxa-progress")
-        self.status = line("Choose a sample and a class, then Explain.", "muted", live=True)
+        write(self.status, "Choose a sample and a class, then Explain.", "muted", live=True)
         self.trust = line()
         self.view = View(study)
+        self._answer = W.VBox([self.trust, self.view])
         bar = row(self.run_button, self.cancel_button, self.live, self.progress, self.status)
-        super().__init__([bar, self.trust, self.view])
+        self.children = [bar, self._answer]
         self.run_button.on_click(lambda _: self.run())
-        self.cancel_button.on_click(lambda _: self.cancel())
 
     def run(self, debounce: float = 0.0) -> Job | None:
         """Explain what is asked; a run in progress is cancelled. None if it cannot be asked."""
-        try:
-            question = self._ask.question()
-        except Exception as error:  # whatever it is, the panel says it
-            self._failed(error)
+        self.worker.cancel()
+        question = self.attempt(self._ask.question)
+        self._mark(question)
+        if question is None:
             return None
-        began = time.monotonic()
+        began, title = time.monotonic(), title_of(self._study, question)
         steps = question.references.size if question.references is not None else 1
-        self.progress.max, self.progress.value = steps, 0
-        self.progress.bar_style = ""
-        self.cancel_button.disabled = False
-        write(self.status, "Preparing…", "muted", live=True)
-
         whole = self._ask.picker.whole if question.references is not None else None
+        self.progress.max, self.progress.value, self.progress.bar_style = steps, 0, ""
 
-        def work(job: Job) -> Explanation | None:
+        def work(job: Job) -> tuple[Explanation | None, np.ndarray | None]:
             stream = self._study.stream(question)
             job.on_cancel(stream.close)
             partial = None
             for partial in stream:
                 job.report(partial)
-            if whole is not None and whole.size <= SPREAD and not job.cancelled:
-                outputs = self._study.reference_outputs(replace(question, references=whole))
-                self._ask.picker.show_outputs(whole, outputs)
-            return partial
+            if whole is None or whole.size > SPREAD:
+                return partial, None
+            of_all = replace(question, references=whole)
+            return partial, self._study.reference_outputs(of_all, lambda: job.cancelled)
 
         def shown(explanation: Explanation) -> None:
-            self._show(question, explanation)
+            self._show(question, explanation, title)
             self.progress.value = min(explanation.references or steps, steps)
             took = time.monotonic() - began
             write(self.status, _status(question, explanation, took), "muted", live=True)
 
-        def done(explanation: Explanation | None) -> None:
+        def done(found: tuple[Explanation | None, np.ndarray | None]) -> None:
+            explanation, outputs = found
             if explanation is not None:
                 self.progress.bar_style = "success"
-            self.cancel_button.disabled = True
+            asked = self.attempt(self._ask.question)
+            if asked != question:
+                self.changed()
+            elif whole is not None and outputs is not None:
+                self._ask.picker.show_outputs(whole, outputs)
 
-        self.job = self._worker.submit(work, shown, done, self._failed, debounce=debounce)
-        return self.job
+        return self.start("Preparing…", work, done, shown, debounce)
 
     def cancel(self) -> None:
         """Stop the run at once; the map stays as far as it got."""
-        self._worker.cancel()
-        self.cancel_button.disabled = True
+        super().cancel()
         self.progress.bar_style = "warning"
-        write(self.status, "Cancelled.", "muted", live=True)
+
+    def fail(self, error: BaseException) -> None:
+        """Say what went wrong; a map of another question is shown to be one."""
+        super().fail(error)
+        self.progress.bar_style = "danger"
 
     def changed(self) -> None:
-        """Explain again after a change, if that is wanted and was done once."""
-        if self.live.value and self.question is not None:
+        """After a change explain again, if that is wanted and was done once; else say so."""
+        if self.job is None:
+            return
+        if self.live.value:
             self.run(debounce=0.15)
+            return
+        question = self.attempt(self._ask.question)
+        self._mark(question)
+        if question is not None and self.job.state not in ("waiting", "running"):
+            same = question == self.question
+            told = "This is what is asked." if same else "Not what is asked: Explain answers that."
+            write(self.status, told, "muted" if same else "warn", live=True)
 
-    def _show(self, question: Question, explanation: Explanation) -> None:
+    def _show(self, question: Question, explanation: Explanation, title: str) -> None:
         self.question, self.explanation = question, explanation
-        self.view.show(question, explanation, title_of(self._study, question))
+        self.view.show(question, explanation, title)
         write(self.trust, *trust(explanation))
+        self._mark(self._asked)
 
-    def _failed(self, error: BaseException) -> None:
-        self.cancel_button.disabled = True
-        self.progress.bar_style = "danger"
-        write(self.status, f"{type(error).__name__}: {error}", "error")
+    def _mark(self, asked: Question | None) -> None:
+        """Let the map look pale while it answers another question than the one asked."""
+        self._asked = asked
+        if self.question is not None and self.question != asked:
+            self._answer.add_class(EARLIER)
+        else:
+            self._answer.remove_class(EARLIER)
 
 
 def title_of(study: Study, question: Question) -> str:
@@ -119,8 +138,11 @@ def trust(explanation: Explanation) -> tuple[str, Kind]:
     """Say what the standard error means for the reader of a map."""
     relative = explanation.relative_standard_error()
     if relative is None:
-        return "", "plain"
+        alone = "One reference: how much the map depends on it is not known."
+        return (alone, "warn") if explanation.references == 1 else ("", "plain")
     error = float(relative.ravel()[0])
+    if math.isnan(error):
+        return "Every attribution is 0.", "warn"
     size = f"Standard error {100 * error:.2g} % of the map"
     if error <= SETTLED:
         return f"{size}: settled.", "good"

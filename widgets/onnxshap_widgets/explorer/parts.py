@@ -1,15 +1,19 @@
 """Small pieces that the panels are made of."""
 
 import html
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import anywidget
 import ipywidgets as W
 
+from onnxshap.explainer import Stream
+from onnxshap.explanation import Explanation
+from onnxshap_widgets.jobs import Job, Told, Work, Worker
 from onnxshap_widgets.static_files import module, style
 
 Kind = Literal["plain", "muted", "good", "warn", "error"]
+T = TypeVar("T")
 
 
 class Frame(anywidget.AnyWidget):
@@ -80,3 +84,65 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
 
 def _cells(tag: str, texts: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(t)}</{tag}>" for t in texts) + "</tr>"
+
+
+class WorkPanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+    """A panel with a thread of its own: its new job cancels its old one, and no other panel's."""
+
+    def __init__(self) -> None:
+        self.worker = Worker()
+        self.job: Job | None = None
+        """The job started last."""
+        self.status = line("", "muted", live=True)
+        self.cancel_button = button("Cancel", "stop at once")
+        self.cancel_button.disabled = True
+        self.cancel_button.on_click(lambda _: self.cancel())
+        super().__init__()
+
+    def start(
+        self,
+        told: str,
+        work: Work,
+        done: Told,
+        progress: Told | None = None,
+        debounce: float = 0.0,
+    ) -> Job:
+        """Begin ``work(job)`` and say so; ``done`` is given its result, errors become text."""
+        self.worker.cancel()  # nothing of the job before is written from here on
+        write(self.status, told, "muted", live=True)
+        self.cancel_button.disabled = False
+
+        def ended(result: Any) -> None:
+            self.cancel_button.disabled = True
+            done(result)
+
+        self.job = self.worker.submit(work, progress, ended, self.fail, debounce=debounce)
+        return self.job
+
+    def attempt(self, call: Callable[[], T]) -> T | None:
+        """What ``call`` returns; None where it raises, and the panel says what."""
+        try:
+            return call()
+        except Exception as error:
+            self.fail(error)
+            return None
+
+    def cancel(self) -> None:
+        """Stop at once; what is shown stays."""
+        self.worker.cancel()
+        self.cancel_button.disabled = True
+        write(self.status, "Cancelled.", "muted", live=True)
+
+    def fail(self, error: BaseException) -> None:
+        """Say what went wrong."""
+        self.cancel_button.disabled = True
+        write(self.status, f"{type(error).__name__}: {error}", "error")
+
+
+def last_of(stream: Stream, job: Job) -> Explanation | None:
+    """The explanation over all references; None if the job was cancelled before."""
+    job.on_cancel(stream.close)
+    last = None
+    for last in stream:  # noqa: B007  used after the loop
+        pass
+    return None if last is None or not last.complete else last

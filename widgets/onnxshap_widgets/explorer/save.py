@@ -6,10 +6,11 @@ from pathlib import Path
 import ipywidgets as W
 
 from onnxshap.errors import InputError
+from onnxshap.explanation import Explanation, counted
 from onnxshap_widgets.explorer.map import MapPanel
-from onnxshap_widgets.explorer.parts import button, line, row, write
+from onnxshap_widgets.explorer.parts import WorkPanel, button, line, row, write
 from onnxshap_widgets.explorer.view import figure_of
-from onnxshap_widgets.jobs import Job, Worker
+from onnxshap_widgets.jobs import Job
 from onnxshap_widgets.study import Study
 
 KINDS = {
@@ -20,52 +21,49 @@ KINDS = {
 }
 
 
-class SavePanel(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+class SavePanel(WorkPanel):
     """Writes the explanation on view beside the notebook."""
 
-    def __init__(self, study: Study, worker: Worker, shown: MapPanel) -> None:
-        self._study, self._worker, self._shown = study, worker, shown
+    def __init__(self, study: Study, shown: MapPanel) -> None:
+        self._study, self._shown = study, shown
+        super().__init__()
         self.name = W.Text("explanation", description="File name", continuous_update=False)
         self.name.add_class("oxa-field")
         self.buttons = {kind: button(*KINDS[kind]) for kind in KINDS}
-        self.status = line("", "muted", live=True)
         what = [row(one, line(KINDS[kind][1], "muted")) for kind, one in self.buttons.items()]
         for kind, one in self.buttons.items():
             one.layout.width = "140px"
             one.on_click(lambda _, kind=kind: self.save(kind))
-        super().__init__([self.name, *what, self.status])
+        self.children = [self.name, *what, self.status]
 
-    def save(self, kind: str) -> Job:
-        """Write a file of one kind, in the notebook's folder."""
-        write(self.status, "Writing…", "muted", live=True)
-        return self._worker.submit(
-            lambda job: self._write(kind),
-            None,
-            lambda path: write(self.status, f"Wrote {path.name}, {_size(path)}.", "good", True),
-            lambda error: write(self.status, f"{type(error).__name__}: {error}", "error"),
-        )
-
-    def _write(self, kind: str) -> Path:
+    def save(self, kind: str) -> Job | None:
+        """Write a file of one kind, in the notebook's folder, of what is on view now."""
         question, explanation = self._shown.question, self._shown.explanation
         if question is None or explanation is None:
-            raise InputError("there is no explanation yet: choose Explain first")
-        path = Path(f"{self.name.value.strip() or 'explanation'}.{kind}")
+            self.fail(InputError("there is no explanation yet: choose Explain first"))
+            return None
+        name = self.name.value.strip().removesuffix(f".{kind}") or "explanation"
+        path = Path(f"{name}.{kind}")
         writers: dict[str, Callable[[], object]] = {
             "onnx": lambda: self._study.explainer(question).export(path),
             "png": lambda: figure_of(self._study, question.sample, explanation).savefig(path),
             "npz": lambda: explanation.save(path),
-            "html": lambda: self._page(path),
+            "html": lambda: self._page(path, explanation),
         }
-        writers[kind]()
-        return path
+        partial = kind != "onnx" and not explanation.complete
+        so_far = f", over the first {counted(explanation.references)}" if partial else ""
 
-    def _page(self, path: Path) -> None:
+        def done(_: object) -> None:
+            write(self.status, f"Wrote {path.name}, {_size(path)}{so_far}.", "good", live=True)
+
+        return self.start("Writing…", lambda job: writers[kind](), done)
+
+    def _page(self, path: Path, explanation: Explanation) -> None:
         overlay = self._shown.view.overlay
         if overlay is not None:
             overlay.to_html(path)
         else:
-            assert self._shown.explanation is not None
-            self._shown.explanation.to_html(path, labels=self._study.labels)
+            explanation.to_html(path, labels=self._study.labels)
 
 
 def _size(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import time
 from io import BytesIO
 from typing import Any
 
@@ -23,6 +24,7 @@ class View(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         self._study = study
         self.overlay: Overlay | None = None
         self._figure = W.HTML()
+        self._drawn: tuple[Question | None, float] = None, 0.0  # what the figure shows, since when
         super().__init__([])
 
     def show(self, question: Question, explanation: Explanation, title: str) -> None:
@@ -42,9 +44,11 @@ class View(W.VBox):  # type: ignore[misc]  # ipywidgets ships no types
             self.overlay.update(channels_first(values), picture, told, title)
 
     def _draw(self, question: Question, explanation: Explanation, title: str) -> None:
-        """Draw a figure; of a refining explanation the last one only, since figures take long."""
-        if not explanation.complete:
+        """Draw a figure; of a refining explanation one a second, since figures take long."""
+        now, (drawn, since) = time.monotonic(), self._drawn
+        if drawn == question and now - since < 1 and not explanation.complete:
             return
+        self._drawn = question, now
         figure = figure_of(self._study, question.sample, explanation)
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=110)

@@ -1,6 +1,6 @@
 """Which values depend on which: forward reach, and the path between two ends."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import onnx_ir as ir
 
@@ -24,12 +24,17 @@ def carries_numbers(node: ir.Node, index: int) -> bool:
     return node.op_type not in ("Shape", "Size")
 
 
-def ancestors(graph: ir.Graph, targets: Iterable[ir.Value]) -> set[ir.Value]:
-    """Values that ``targets`` are computed from, targets included."""
+def ancestors(
+    graph: ir.Graph,
+    targets: Iterable[ir.Value],
+    carries: Callable[[ir.Node, int], bool] = lambda node, index: True,
+) -> set[ir.Value]:
+    """Values that ``targets`` are computed from, and they; ``carries`` as in `reachable`."""
     needed = set(targets)
     for node in reversed(graph):
         if any(output in needed for output in node.outputs):
-            needed.update(v for v in node_inputs(node) if v is not None)
+            inputs = enumerate(node_inputs(node))
+            needed.update(v for i, v in inputs if v is not None and carries(node, i))
     return needed
 
 
@@ -38,16 +43,17 @@ def cut_every_path(
 ) -> bool:
     """Whether ``cut`` stands on every path from ``inputs`` to ``target``, and once on each.
 
-    Where one value of the cut feeds another, what is credited to both overlaps.
+    Where one value of the cut feeds another, what is credited to both overlaps. Sizes are no path:
+    they agree on both sides.
     """
     starts, values = set(inputs), set(cut)
     inner = values - starts
-    if any((reachable(graph, [v]) - {v}) & inner for v in values):
+    if any((reachable(graph, [v], carries_numbers) - {v}) & inner for v in values):
         return False
     around = reachable(
         graph,
         starts - values,
-        lambda node, i: node.inputs[i] not in values if i < len(node.inputs) else True,
+        lambda node, i: carries_numbers(node, i) and node_inputs(node)[i] not in values,
     )
     return target not in around - values
 
@@ -71,3 +77,25 @@ def _captured(graph: ir.Graph) -> list[ir.Value]:
         captured += [v for v in node_inputs(node) if v is not None and v not in own]
         own.update(node.outputs)
     return captured + [v for v in graph.outputs if v not in own]
+
+
+def rebound(attribute: ir.Attr, values: Mapping[ir.Value, ir.Value]) -> ir.Attr:
+    """An attribute for a copy of its node: subgraphs are copied, and read ``values`` instead."""
+    if attribute.type == ir.AttributeType.GRAPH:
+        return ir.AttrGraph(attribute.name, _rebound(attribute.as_graph(), values))
+    if attribute.type == ir.AttributeType.GRAPHS:
+        graphs = [_rebound(graph, values) for graph in attribute.as_graphs()]
+        return ir.AttrGraphs(attribute.name, graphs)
+    return attribute
+
+
+def _rebound(graph: ir.Graph, values: Mapping[ir.Value, ir.Value]) -> ir.Graph:
+    copy = graph.clone(allow_outer_scope_values=True)
+    for node in ir.traversal.RecursiveGraphIterator(copy):
+        for k, value in enumerate(node.inputs):
+            if value is not None and value in values:
+                node.replace_input_with(k, values[value])
+    for k, value in enumerate(copy.outputs):
+        if value in values:
+            copy.outputs[k] = values[value]
+    return copy

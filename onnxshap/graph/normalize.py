@@ -18,6 +18,7 @@ from onnx_ir.passes.common import (
 
 from onnxshap.errors import ModelFileError
 from onnxshap.graph.constants import initializer
+from onnxshap.graph.expand import EXPANDED, ExpandPass
 from onnxshap.graph.shapes import SMALL, infer
 
 OPSETS = range(18, 27)  # what rules are written for, and what onnxruntime reads
@@ -39,6 +40,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None = None) -> ir.Model:
         ir.external_data.set_base_dir(model.graph, folder)
     for step in (
         InlinePass(),
+        ExpandPass(),
         RemoveInitializersFromInputsPass(),
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         ClearMetadataAndDocStringPass(),
@@ -84,6 +86,7 @@ def _lower_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             f"{node.op_type} (node {node.name!r})"
             for node in proto.graph.node
             if node.domain in ("", "ai.onnx")
+            and node.op_type not in EXPANDED
             and onnx.defs.get_schema(node.op_type, opset).since_version > OPSETS[-1]
         }
     )

@@ -13,6 +13,8 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from onnxshap.errors import ModelFileError
+
 SMALL = 4096  # elements; larger values are data, not shape arithmetic
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 RANDOM |= {"Bernoulli", "Multinomial"}
@@ -31,28 +33,29 @@ class Known:
 def infer(
     graph: ir.Graph,
     sizes: Mapping[str, int],
-    before: Callable[[ir.Node, Mapping[ir.Value, Known]], None] | None = None,
+    before: Callable[[ir.Node, Mapping[ir.Value, Known]], Sequence[ir.Node]] | None = None,
 ) -> dict[ir.Value, Known]:
     """Infer every value of ``graph`` with its symbolic dimensions set to ``sizes``.
 
-    ``before(node, known)`` sees each node just before it is inferred, and may give it other inputs.
+    ``before(node, known)`` sees each node just before it is inferred. It may give the node other
+    inputs, and returns the nodes it has put in front of it.
     """
     known: dict[ir.Value, Known] = {}
     for value in (*graph.inputs, *graph.initializers.values()):
-        known[value] = _declared(value, sizes)
+        known[value] = declared(value, sizes)
     for node in graph:
-        if before is not None:
-            before(node, known)
-            for v in node.inputs:
+        for each in (*(before(node, known) if before is not None else ()), node):
+            for v in each.inputs:
                 if v is not None and v not in known and v.is_initializer():
-                    known[v] = _declared(v, sizes)
-        for output, found in zip(node.outputs, _infer_node(node, known, graph), strict=True):
-            # For operators ONNX does not know, what the file declares is all there is.
-            known[output] = found if found.dims is not None else _declared(output, sizes)
+                    known[v] = declared(v, sizes)
+            for output, found in zip(each.outputs, infer_node(each, known, graph), strict=True):
+                # For operators ONNX does not know, what the file declares is all there is.
+                known[output] = found if found.dims is not None else declared(output, sizes)
     return known
 
 
-def _declared(value: ir.Value, sizes: Mapping[str, int]) -> Known:
+def declared(value: ir.Value, sizes: Mapping[str, int]) -> Known:
+    """What the file says of a value, and contents of a small constant."""
     dims = None
     if value.shape is not None:
         dims = tuple(d if isinstance(d, int) else sizes.get(str(d.value)) for d in value.shape)
@@ -61,7 +64,8 @@ def _declared(value: ir.Value, sizes: Mapping[str, int]) -> Known:
     return Known(value.dtype, dims, tensor.numpy() if small and tensor is not None else None)
 
 
-def _infer_node(node: ir.Node, known: dict[ir.Value, Known], graph: ir.Graph) -> Iterable[Known]:
+def infer_node(node: ir.Node, known: Mapping[ir.Value, Known], graph: ir.Graph) -> Iterable[Known]:
+    """Infer the outputs of one node from what is known of its inputs."""
     inputs = [Known() if v is None else known.get(v, Known()) for v in node.inputs]
     if node.op_type == "Shape" and inputs[0].dims is not None:
         start, end = node.attributes.get("start"), node.attributes.get("end")
@@ -86,7 +90,7 @@ def _infer_node(node: ir.Node, known: dict[ir.Value, Known], graph: ir.Graph) ->
 
 
 def _picked_sizes(
-    node: ir.Node, inputs: list[Known], known: dict[ir.Value, Known]
+    node: ir.Node, inputs: list[Known], known: Mapping[ir.Value, Known]
 ) -> np.ndarray | None:
     """Known sizes that a Gather or Slice picks out of a Shape whose other sizes are unknown."""
     shape = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
@@ -187,7 +191,7 @@ def _infer_types(node: ir.Node, inputs: list[Known], graph: ir.Graph) -> list[Kn
         inferred = onnx.shape_inference.infer_node_outputs(
             schema,
             proto,
-            {n: _type_proto(i) for n, i in zip(proto.input, inputs, strict=True) if n},
+            {n: as_type(i) for n, i in zip(proto.input, inputs, strict=True) if n},
             {
                 n: onnx.numpy_helper.from_array(i.value, n)
                 for n, i in zip(proto.input, inputs, strict=True)
@@ -196,12 +200,18 @@ def _infer_types(node: ir.Node, inputs: list[Known], graph: ir.Graph) -> list[Kn
             opset_imports=[onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()],
             ir_version=10,
         )
+    except onnx.checker.ValidationError as error:
+        raise ModelFileError(
+            f'{node.op_type} "{node.name}": opset {opset} does not allow what the model gives it: '
+            f"{error}. Export the model with a newer opset, or convert it to float32."
+        ) from error
     except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError):
         return unknown
     return [_from_type_proto(inferred.get(name)) for name in proto.output]
 
 
-def _type_proto(known: Known) -> onnx.TypeProto:
+def as_type(known: Known) -> onnx.TypeProto:
+    """The type as ONNX writes it; sizes that are not known are left out."""
     assert known.dtype is not None
     dims = known.dims
     return onnx.helper.make_tensor_type_proto(known.dtype.value, None if dims is None else dims)

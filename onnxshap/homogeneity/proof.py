@@ -123,6 +123,8 @@ def prove(graph: ir.Graph, sources: Sequence[ir.Value], target: ir.Value) -> Pro
                 found = [CONSTANT] * len(node.outputs)
         for output, degree in zip(node.outputs, found, strict=True):
             constant = content(output, known)
+            if 0 in (known[output].dims or ()):
+                degree = ANY  # no element that could disagree
             if output not in ends:
                 degrees[output] = degree if constant is None else degree_of_constant(constant)
     degree = degrees[target]

@@ -80,10 +80,52 @@ def test_models_that_are_not_separable_say_why(model: onnx.ModelProto, reason: s
     assert all(layouts[v].batch is None for v in values.values())
 
 
-@pytest.mark.parametrize("by", ["softmax", "cumsum"])
-def test_shapes_alone_cannot_show_mixing_along_the_batch(by: str) -> None:
-    """The explainer confirms by a run; see test_explainer."""
-    assert analysed(models.mixing(by))[1].separable
+@pytest.mark.parametrize(
+    ("op", "axis", "along"),
+    [
+        ("Softmax", -1, []),
+        ("Softmax", 1, [1]),
+        ("LogSoftmax", -3, [0]),
+        ("Hardmax", 0, [0]),
+        ("CumSum", 0, [0]),
+        ("CumSum", -2, [1]),
+        ("LayerNormalization", 2, []),
+        ("LayerNormalization", 1, [1]),
+        ("LayerNormalization", 0, [0, 1]),
+    ],
+)
+@pytest.mark.parametrize("batch", [0, 1])
+def test_an_axis_shows_mixing_along_the_batch(
+    op: str, axis: int, along: list[int], batch: int
+) -> None:
+    """The batch is moved to where the operator sees it."""
+    held = {"axis": np.array(axis), "one": np.ones(1, np.float32)}
+    more = {"CumSum": ["axis"], "LayerNormalization": ["one"]}.get(op, [])
+    settings = {} if op == "CumSum" else {"axis": axis}
+    model = models.graph(
+        [
+            node("Transpose", ["x"], ["t"], "turn", perm=[0, 1, 2] if batch == 0 else [1, 0, 2]),
+            node(op, ["t", *more], ["y"], "mix", **settings),
+        ],
+        {"x": (np.float32, ["N", 4, 3])},
+        {"y": (np.float32, [None, None, None])},
+        held,
+    )
+    mixing = analysed(model)[1].mixing
+    expected = f'{op} "mix" runs along axis {batch} of "y", the batch' if batch in along else None
+    assert mixing == expected
+
+
+def test_mixing_that_no_shape_and_no_axis_shows() -> None:
+    """The explainer confirms by a run; see tests/test_batches.py."""
+    ends = {"start": [-1], "end": [-(2**62)], "axis": [0], "step": [-1]}
+    flip = models.graph(
+        [node("Slice", ["x", *ends], ["y"], "flip")],
+        {"x": (np.float32, ["N", 4])},
+        {"y": (np.float32, ["N", 4])},
+        {name: np.array(value) for name, value in ends.items()},
+    )
+    assert analysed(flip)[1].separable
 
 
 @pytest.mark.parametrize(
@@ -102,6 +144,45 @@ def test_reshapes_that_bake_a_batch_of_1_in_are_freed(
     assert layouts.separable
     assert layouts[values["y"]].dims == dims
     assert layouts[values["y"]].batch == 0
+
+
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_constants_joined_to_a_batch_of_1_are_repeated(axis: int) -> None:
+    model = models.graph(
+        [node("Concat", ["row", "x", "row"], ["y"], "join", axis=axis)],
+        {"x": (np.float32, [1, 3, 3])},
+        {"y": (np.float32, [1, None, None])},
+        {"row": np.ones((1, 3, 3), np.float32)},
+    )
+    values, layouts = analysed(model)
+    assert layouts.separable
+    assert layouts[values["y"]].dims == ((None, 9, 3) if axis == 1 else (None, 3, 9))
+    assert layouts.batch_axis(values["y"]) == 0
+
+
+def test_samples_joined_along_the_batch_are_left_alone() -> None:
+    model = models.graph(
+        [node("Concat", ["row", "x"], ["y"], "join", axis=0)],
+        {"x": (np.float32, [1, 3])},
+        {"y": (np.float32, [None, 3])},
+        {"row": np.ones((1, 3), np.float32)},
+    )
+    _, layouts = analysed(model)
+    assert layouts.mixing is not None
+    assert 'axes [0] of "y" (Concat "join") moves one to one' in layouts.mixing
+
+
+def test_what_fits_a_batch_of_1_only_is_laid_out_for_one_sample() -> None:
+    model = models.graph(
+        [node("Squeeze", ["x", "axis"], ["row"], "drop"), node("Relu", ["row"], ["y"], "relu")],
+        {"x": (np.float32, [1, 3])},
+        {"y": (np.float32, [3])},
+        {"axis": np.array([0])},
+    )
+    values, layouts = analysed(model)
+    assert layouts.mixing is not None
+    assert 'Squeeze "drop" fits a batch of 1 only' in layouts.mixing
+    assert layouts[values["y"]].dims == (3,)
 
 
 def test_reshapes_are_freed_in_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +255,26 @@ def test_inputs_whose_first_axis_counts_samples() -> None:
     assert names(models.two_inputs()) == ["a", "b"]
     assert names(models.no_batch()) == []
     assert names(models.cnn(batch=4)) == []
+    assert names(models.cnn(batch="unk__7")) == ["image"]
+
+
+@pytest.mark.parametrize(
+    ("dims", "first"),
+    [
+        (["N", "T", 4], True),
+        (["T", "N", 4], False),
+        (["time", "batch_size", 4], False),
+        (["batch", "N", 4], True),
+        (["H", "W", 4], True),
+        ([1, "N", 3], True),  # N points
+        ([6, "N", 4], False),
+        ([], False),
+    ],
+)
+def test_a_later_axis_may_have_the_batchs_name(dims: list[str | int], first: bool) -> None:
+    ends = {"x": (np.float32, dims)}, {"y": (np.float32, dims)}
+    graph = load(models.graph([node("Relu", ["x"], ["y"])], *ends, {})).normalised.graph
+    assert bool(batched_inputs(graph)) == first
 
 
 def test_analysis_leaves_the_models_own_graph_alone() -> None:

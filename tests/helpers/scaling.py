@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxshap.graph.model import Model
 from onnxshap.homogeneity import Proof, prove
-from tests.helpers.reference_ops import CORRECTED, ScatterElements
+from onnxshap.scoreboard.reference_ops import CORRECTED, ScatterElements
 
 OPERATORS = [op for op in CORRECTED if op is not ScatterElements]  # which lacks reductions
 FACTORS = (0.01, 0.3, 7.0, 100.0)

@@ -3,6 +3,7 @@
 import onnx
 import pytest
 
+from onnxshap.graph.expand import EXPANDED
 from onnxshap.graph.normalize import OPSETS
 from onnxshap.homogeneity.registry import RULES, rule
 from tests.helpers.degrees import ROWS
@@ -25,7 +26,11 @@ def test_every_rule_has_a_row() -> None:
 
 
 def test_every_row_has_a_rule() -> None:
-    assert {row.op for row in ROWS} <= set(RULES)
+    assert {row.op for row in ROWS} <= set(RULES) | EXPANDED
+
+
+def test_what_is_expanded_needs_no_rule() -> None:
+    assert not EXPANDED & set(RULES)
 
 
 def test_every_rule_says_what_it_does() -> None:

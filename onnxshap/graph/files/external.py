@@ -73,6 +73,14 @@ def content(tensor: TensorProto, folder: Path | None) -> Iterator[bytes]:
             yield chunk
 
 
+def kept_outside(model: ir.Model) -> tuple[Path | None, int]:
+    """Folder and number of bytes of the weights that a model has in external files."""
+    tensors = [v.const_value for v in model.graph.initializers.values()]
+    outside = [t for t in tensors if isinstance(t, ir.ExternalTensor)]
+    folder = Path(outside[0].base_dir) if outside else None
+    return folder, sum(t.nbytes for t in outside)
+
+
 def _entries(tensor: TensorProto, label: str) -> dict[str, str]:
     entries: dict[str, str] = {}
     for entry in tensor.external_data:

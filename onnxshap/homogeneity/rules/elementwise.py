@@ -155,19 +155,9 @@ def dropout(ctx: Context) -> list[Degree]:
 @rule("Cast")
 def cast(ctx: Context) -> Degree:
     """From float to float: k. To bool, a test for zero: 0."""
-    return _cast(ctx, ir.DataType(ctx.attribute("to", 0)))
-
-
-@rule("CastLike")
-def cast_like(ctx: Context) -> Degree:
-    """As Cast."""
-    return _cast(ctx, ctx.dtype(ctx.input(1)))
-
-
-def _cast(ctx: Context, to: ir.DataType | None) -> Degree:
-    degree = ctx.degree()
+    degree, to = ctx.degree(), ir.DataType(ctx.attribute("to", 0))
     if to in SCALABLE or not scales(degree):
         return degree
     if to != ir.DataType.BOOL:
-        raise Offence(f"rounds to {to.name if to else 'an unknown type'}", CONSTANT)
+        raise Offence(f"rounds to {to.name}", CONSTANT)
     return CONSTANT

@@ -62,10 +62,3 @@ def stft(ctx: Context) -> Degree:
     """k of the signal, plus that of the window."""
     ctx.unscaled(1, 3)
     return product(*(ctx.degree(place) for place in (0, 2) if ctx.has(place)))
-
-
-@rule("RotaryEmbedding")
-def rotary_embedding(ctx: Context) -> Degree:
-    """k: what is not rotated is kept, so the sines and cosines must have degree 0."""
-    ctx.unscaled()
-    return ctx.degree()

@@ -24,7 +24,7 @@ def batch_normalization(ctx: Context) -> Degree:
     return shift if scaled is ANY else scaled
 
 
-@rule("GroupNormalization", "InstanceNormalization", "RMSNormalization")
+@rule("InstanceNormalization", "RMSNormalization")
 def normalization(ctx: Context) -> Degree:
     """x over its own deviation or root mean square: 0, if epsilon is 0; then scale and B."""
     return _normalised(ctx)
@@ -50,12 +50,6 @@ def _normalised(ctx: Context) -> Degree:
 def lp_normalization(ctx: Context) -> Degree:
     """x over its own norm: 0."""
     return CONSTANT
-
-
-@rule("MeanVarianceNormalization")
-def mean_variance_normalization(ctx: Context) -> Degree:
-    """Its epsilon is part of its definition."""
-    raise Offence("adds epsilon 1e-09 to a deviation", CONSTANT)
 
 
 @rule("LRN")

@@ -19,7 +19,6 @@ def bounded(ctx: Context) -> Degree:
     "Asinh",
     "Atan",
     "Atanh",
-    "Celu",
     "Cos",
     "Cosh",
     "Elu",

@@ -6,7 +6,6 @@ from onnxshap.homogeneity.registry import rule
 
 
 @rule(
-    "CenterCropPad",
     "Col2Im",
     "DepthToSpace",
     "Expand",

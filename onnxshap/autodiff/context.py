@@ -1,13 +1,14 @@
 """What a rule sees: its node, both sides of the comparison, and a builder to emit with."""
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxshap.autodiff.lift import Lift, Side
-from onnxshap.autodiff.registry import Form
+from onnxshap.autodiff.registry import Cotangents, Form, RuleSet
 from onnxshap.errors import UnknownShapeError
 from onnxshap.graph.batch import Layout
 from onnxshap.graph.builder import Builder
@@ -32,6 +33,19 @@ class Context:
         self._references, self._active = references, active
         self.is_spread = spread
         """Whether what flows back differs, or from here on may differ, between references."""
+
+    @classmethod
+    def beside(cls, ctx: "Context") -> Self:
+        """Return this kind of view of another context's node."""
+        return cls(ctx.node, ctx.form, ctx.lift, ctx._references, ctx._active, ctx.is_spread)
+
+    def by(self, rules: RuleSet, *cotangents: ir.Value) -> Cotangents:
+        """Return what the node's rule in another set makes of this view: rules made of rules."""
+        graph = self.node.graph
+        rule = rules.find(self.node, dict(graph.opset_imports) if graph else {})
+        assert rule is not None, f"{self.node.op_type} has no {rules.name} rule"
+        assert rule.form == self.form, f"{self.node.op_type}: {rule.form} is not {self.form}"
+        return rule.function(self, *cotangents)
 
     @property
     def op(self) -> Builder:
@@ -58,12 +72,12 @@ class Context:
         return self.has(i) and self.node.inputs[i] in self._references
 
     def layout(self, i: int = 0) -> Layout:
-        """Dtype, sizes and batch axis of input ``i``."""
-        return self.lift.layouts[self.input(i)]
+        """Dtype in the rule's hands, sizes and batch axis of input ``i``."""
+        return self._layout(self.input(i))
 
     def output_layout(self, i: int = 0) -> Layout:
-        """Dtype, sizes and batch axis of output ``i``."""
-        return self.lift.layouts[self.node.outputs[i]]
+        """Dtype in the rule's hands, sizes and batch axis of output ``i``."""
+        return self._layout(self.node.outputs[i])
 
     def dims(self, i: int = 0) -> tuple[int | None, ...]:
         """Own sizes of input ``i``; None for the batch and for unknown sizes."""
@@ -98,7 +112,7 @@ class Context:
         return found
 
     def input(self, i: int) -> ir.Value:
-        """Input ``i`` as it stands in the model."""
+        """Input ``i`` as it stands in the model, to read sizes from; `own` to compute with."""
         value = self.node.inputs[i]
         assert value is not None, f"{self.node.op_type} has no input {i}"
         return value
@@ -121,10 +135,14 @@ class Context:
         """Reference's output ``i``."""
         return self._reference(self.node.outputs[i])
 
+    def own(self, i: int = 0) -> ir.Value:
+        """Explicand's input ``i`` on its own batch."""
+        return self.lift.wide(self.input(i))
+
     def counterpart(self, i: int = 0) -> ir.Value:
-        """Reference's input ``i`` on its own batch, as it stands in the graph."""
+        """Reference's input ``i`` on its own batch."""
         value = self.input(i)
-        return self._references.get(value, value)
+        return self.lift.wide(self._references.get(value, value))
 
     def delta(self, i: int = 0) -> ir.Value:
         """Explicand minus reference at input ``i``."""
@@ -152,7 +170,10 @@ class Context:
         return self.lift.spread(value, self._layout(like))
 
     def _layout(self, like: ir.Value | Layout) -> Layout:
-        return self.lift.layouts[like] if isinstance(like, ir.Value) else like
+        if not isinstance(like, ir.Value):
+            return like
+        layout = self.lift.layouts[like]
+        return replace(layout, dtype=layout.number)
 
     def axis(self, axis: int, i: int = 0) -> int:
         """Place of input ``i``'s own ``axis`` in the rule's form, counted from the end."""
@@ -192,7 +213,7 @@ class Context:
         real = value if real is None else real
         if self.form == "flat":
             if layout.batch is None or not self.lift.sizes:
-                return real
+                return self.lift.wide(real)
             pair = self.lift.pair(real, layout, side, layout)
             return self.flatten(self.spread(pair, value), value)
         return self.lift.pair(real, layout, side, self._widest())
@@ -239,8 +260,14 @@ class MidpointContext(Context):
         outputs = self.lift.op.several(self.node.op_type, *inputs, outputs=count, **attributes)
         return outputs[i]
 
-    @classmethod
-    def beside(cls, ctx: Context) -> "MidpointContext":
-        """Return the midpoint view of another context's node."""
-        twin = cls(ctx.node, ctx.form, ctx.lift, ctx._references, ctx._active, ctx.is_spread)
-        return twin
+
+class ReferenceContext(Context):
+    """A context that knows the reference side alone: there a vjp rule gives its derivative."""
+
+    def x(self, i: int = 0) -> ir.Value:
+        """Reference's input ``i``."""
+        return self.r(i)
+
+    def y(self, i: int = 0) -> ir.Value:
+        """Reference's output ``i``."""
+        return self.y_ref(i)

@@ -18,7 +18,13 @@ from onnxshap.graph.batch import Layout, Layouts
 from onnxshap.graph.dependence import ancestors, node_inputs, reachable
 
 # Linear in all their float inputs together: what one contributes does not depend on the others.
-_ADDITIVE = frozenset(("Add", "Concat", "Mean", "ScatterElements", "Sub", "Sum"))
+_ADDITIVE = frozenset(("Add", "Concat", "Mean", "Sub", "Sum", "TensorScatter"))
+
+
+QUANTISED = frozenset(
+    ir.DataType[name] for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16")
+)
+"""Integers that stand for floats behind a QuantizeLinear, and carry derivatives from there."""
 
 
 @dataclass
@@ -61,7 +67,7 @@ class Walk:
             rule = self.rules.find(node, self.opsets)
             assert rule is not None
             scope = self.lift.op.scope(
-                f"{self.rules.name}/{node.name}",
+                f"{self.rules.kind}/{node.name}",
                 doc=rule.formula,
                 side="backward",
                 rule=self.path.family(node, self.references) if self.references else "vjp",
@@ -70,7 +76,7 @@ class Walk:
             with scope:
                 for value, cotangent in self._step(node, rule, arriving):
                     arriving.setdefault(value, []).append(cotangent)
-        with self.lift.op.scope(f"{self.rules.name}/inputs", side="backward"):
+        with self.lift.op.scope(f"{self.rules.kind}/inputs", side="backward"):
             return {
                 source: self._in_form(self._sum(source, arriving), source, False)
                 for source in self.sources
@@ -95,7 +101,7 @@ class Walk:
         outputs = node.outputs if rule.outputs is None else node.outputs[: rule.outputs]
         totals = [self._sum(o, arriving) if o in arriving else None for o in outputs]
         spread = any(t.spread for t in totals if t is not None)
-        if flat and not spread and self._reads_batches(node, rule):
+        if flat and not spread and self._reads_batches(node):
             totals = [t and self._spread(t, o) for t, o in zip(totals, outputs, strict=True)]
             spread = True
         cotangents = [
@@ -110,20 +116,20 @@ class Walk:
             value = returned[i] if i < len(returned) else None
             if value is None:
                 raise UnsupportedOpError(
-                    f'the {self.rules.name} rule of {node.op_type}, node "{node.name}", returned '
+                    f'the {self.rules.kind} rule of {node.op_type}, node "{node.name}", returned '
                     f"nothing for input {i}, which the explained input reaches"
                 )
             if rule.form == "elementwise":
                 value = self._unbroadcast(value, self._broadcast_layout(node), source)
             yield source, Cotangent(value, flat, ctx.is_spread)
 
-    def _reads_batches(self, node: ir.Node, rule: Rule) -> bool:
+    def _reads_batches(self, node: ir.Node) -> bool:
         """Whether a flat rule multiplies by something that differs from sample to sample."""
         if "references" not in self.lift.sizes:
             return False
         held = [v for v in node.inputs if v is not None and v not in self.path.active]
         per_sample = any(self.lift.layouts[v].batch is not None for v in held)
-        return rule.family != "exact-linear" or per_sample
+        return self.path.family(node, self.references) != "exact-linear" or per_sample
 
     def _broadcast_layout(self, node: ir.Node) -> Layout:
         return self.lift.layouts[node.outputs[0]]
@@ -151,7 +157,7 @@ class Walk:
             return parts[0]
         spread = any(p.spread for p in parts)
         flat = all(p.flat for p in parts) and len({p.spread for p in parts}) == 1
-        with self.lift.op.scope(f"{self.rules.name}/{value.name}", side="backward"):
+        with self.lift.op.scope(f"{self.rules.kind}/{value.name}", side="backward"):
             total = self._in_form(parts[0], value, flat)
             for part in parts[1:]:
                 total = self.lift.op.Add(total, self._in_form(part, value, flat))
@@ -185,7 +191,7 @@ class Path:
         self.opsets, self.rules, self.sources, self.target = opsets, rules, sources, target
         forward = reachable(graph, sources, self.carries)
         needed = ancestors(graph, [target])
-        self.active = forward & needed
+        self.active = {v for v in forward & needed if v.dtype is None or _carries(v.dtype)}
         self.order = [
             n
             for n in graph
@@ -206,11 +212,14 @@ class Path:
         value = node.inputs[index] if index < len(node.inputs) else None
         if value is None:
             return True  # read inside a subgraph: unsupported, and reported as such
-        if value.dtype is not None and not value.dtype.is_floating_point():
+        if value.dtype is not None and not _carries(value.dtype):
             return False
+        quantised = value.dtype in QUANTISED
         if node.domain in ("", "ai.onnx") and node.op_type in BLOCKED:
             return self.rules.find(node, self.opsets) is not None
         output = node.outputs[0].dtype
+        if output in QUANTISED and (quantised or node.op_type == "QuantizeLinear"):
+            return index == 0 or quantised
         return output is None or output.is_floating_point() or len(node.outputs) > 1
 
     def family(self, node: ir.Node, varying: Collection[ir.Value] = ()) -> Family:
@@ -223,9 +232,8 @@ class Path:
         active = [v for v in node.inputs if v in self.active]
         if rule.family == "product" and len(active) == 1 and len(set(active)) == 1:
             return "exact-linear"
-        if rule.family == "fallback" and not any(
-            v in varying for v in node.inputs if v is not None and v not in self.active
-        ):
+        moving = {i for i, v in enumerate(node.inputs) if v in self.active or v in varying}
+        if rule.linear is not None and rule.linear(node, moving):
             return "exact-linear"
         return rule.family
 
@@ -249,7 +257,7 @@ class Path:
             raise UnsupportedOpError(
                 f"{len(problems)} node(s) on the path {ends} cannot be differentiated:\n"
                 f"  {listed}\n"
-                f"Register a rule with onnxshap.{self.rules.name}, or explain a part of the model "
+                f"Register a rule with onnxshap.{self.rules.kind}, or explain a part of the model "
                 "that avoids them (inputs=, output=)."
             )
 
@@ -258,7 +266,7 @@ class Path:
         operator = spell(node.domain, node.op_type, since_version(node, self.opsets))
         where = f'node "{node.name}" (output "{node.outputs[0].name}")'
         if rule is None:
-            return f"no {self.rules.name} rule for {operator}, {where}"
+            return f"no {self.rules.kind} rule for {operator}, {where}"
         reason = self._misfit(node, rule)
         if reason is None and rule.family == "exact-linear" and varying:
             held = [v for v in node.inputs if v is not None and v not in self.active]
@@ -267,3 +275,8 @@ class Path:
             if any(v in varying for v in held):
                 reason = "an input that is not explained differs between explicand and reference"
         return f"{operator}, {where}: {reason}" if reason else None
+
+
+def _carries(dtype: ir.DataType) -> bool:
+    """Whether derivatives flow along values of ``dtype``: not along indices and conditions."""
+    return dtype.is_floating_point() or dtype in QUANTISED

@@ -4,16 +4,16 @@ A value's batch axis is replaced, in place, by the *lead* axes. In **pair** form
 and broadcast: an explicand's value is [1, N, 1, ...], a reference's [1, 1, M, ...], and what flows
 backward [K, N, M, ...]. In **flat** form they are one batch [K*N*M, ...] as operators expect it.
 Changing between the two is a free Reshape. Where a model is not separable there are no lead axes
-and both forms are the value itself.
+and both forms are the value itself. In either, 16-bit floats have become float32.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import onnx_ir as ir
 
-from onnxshap.graph.batch import Layout, Layouts
+from onnxshap.graph.batch import Layout, Layouts, is_half
 from onnxshap.graph.builder import Builder
 
 Lead = Literal["targets", "explicands", "references", "steps"]
@@ -28,6 +28,7 @@ class Lift:
     layouts: Layouts
     sizes: dict[Lead, ir.Value]
     """Run-time size of each lead axis, int64 [1], in order; empty if not separable."""
+    _widened: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     @property
     def extra(self) -> int:
@@ -46,8 +47,16 @@ class Lift:
 
     def pair(self, value: ir.Value, layout: Layout, side: Side, like: Layout) -> ir.Value:
         """Bring a forward value into pair form, to broadcast against a value laid out ``like``."""
-        axes = self.added(layout, side, like)
+        axes, value = self.added(layout, side, like), self.wide(value)
         return self.op.Unsqueeze(value, axes) if axes else value
+
+    def wide(self, value: ir.Value) -> ir.Value:
+        """Return a forward value as derivatives read it: 16-bit floats as float32, cast once."""
+        if not is_half(value.dtype):
+            return value
+        if value not in self._widened:
+            self._widened[value] = self.op.Cast(value, to=ir.DataType.FLOAT)
+        return self._widened[value]
 
     def added(self, layout: Layout, side: Side, like: Layout) -> list[int]:
         """Places of the axes `pair` adds to a value."""

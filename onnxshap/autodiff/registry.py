@@ -1,4 +1,4 @@
-"""The two rule sets, keyed by (domain, operator, since-version), open to a user's own rules."""
+"""The rule sets, keyed by (domain, operator, since-version), open to a user's own rules."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +40,8 @@ class Rule:
     inputs: tuple[int, ...] | None  # the differentiable ones; None: all
     outputs: int | None  # how many leading outputs cotangents may come from; None: all
     family: Family
+    linear: Callable[[ir.Node, set[int]], bool] | None = None
+    """Whether the operator is linear while only these of its inputs move."""
 
     @property
     def formula(self) -> str:
@@ -51,11 +53,16 @@ class RuleSet:
     """Rules of one kind: ``vjp`` (gradients) or ``multiplier`` (DeepLIFT).
 
     A multiplier of a linear operator is its vjp, and of a bilinear one its vjp at the midpoint, so
-    a set can name another whose linear and bilinear rules are its own.
+    a set can name another whose linear and bilinear rules are its own. A set laid over a ``parent``
+    holds only what differs; every other rule is the parent's, a user's own included.
     """
 
-    def __init__(self, name: str, linear: "RuleSet | None" = None) -> None:
-        self.name, self._linear = name, linear
+    def __init__(
+        self, name: str, linear: "RuleSet | None" = None, parent: "RuleSet | None" = None
+    ) -> None:
+        self.name, self._linear, self._parent = name, linear, parent
+        self.kind: str = name if parent is None else parent.kind
+        """What flows backward by these rules, and the decorator that users register theirs with."""
         self.rules: dict[tuple[str, str, int], Rule] = {}
 
     def __call__(
@@ -68,6 +75,7 @@ class RuleSet:
         inputs: Sequence[int] | None = None,
         outputs: int | None = 1,
         family: Family = "rescale",
+        linear: Callable[[ir.Node, set[int]], bool] | None = None,
     ) -> Callable[[RuleFunction], RuleFunction]:
         """Register the decorated function as the rule of an operator.
 
@@ -89,6 +97,9 @@ class RuleSet:
             an argument of its own.
         family : str
             How `onnxshap.check` describes the rule.
+        linear : function, optional
+            ``linear(node, moving)`` says whether the operator is linear, and the rule exact, while
+            only its inputs at the places ``moving`` differ between the sides.
 
         Raises
         ------
@@ -106,7 +117,18 @@ class RuleSet:
         def register(function: RuleFunction) -> RuleFunction:
             taken = None if inputs is None else tuple(inputs)
             self.add(
-                Rule(self.name, function, domain, op_type, versions, form, taken, outputs, family)
+                Rule(
+                    self.name,
+                    function,
+                    domain,
+                    op_type,
+                    versions,
+                    form,
+                    taken,
+                    outputs,
+                    family,
+                    linear,
+                )
             )
             return function
 
@@ -124,6 +146,8 @@ class RuleSet:
         """Return the rule for ``node`` under the model's opset imports, if there is one."""
         key = (node.domain, node.op_type, since_version(node, opsets))
         found = self.rules.get(key)
+        if found is None and self._parent is not None:
+            return self._parent.find(node, opsets)
         if found is None and self._linear is not None:
             shared = self._linear.rules.get(key)
             found = shared if shared and shared.family in ("exact-linear", "product") else None
@@ -158,6 +182,7 @@ def spell(domain: str, op_type: str, version: int) -> str:
 
 vjp = RuleSet("vjp")
 multiplier = RuleSet("multiplier", linear=vjp)
+shap = RuleSet("shap", parent=multiplier)
 
 BLOCKED: set[str] = set()
 """ai.onnx operators whose derivative is zero on purpose; see rules/vjp/nondiff.py."""

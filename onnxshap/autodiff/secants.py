@@ -12,9 +12,10 @@ from onnxshap.autodiff.context import Context, MidpointContext
 from onnxshap.autodiff.registry import vjp
 from onnxshap.graph.builder import Builder
 
-_TINY = {ir.DataType.FLOAT16: 2.0**-24}
+TINY = 1e-30
+"""Makes 0/0 a number and is lost in every other sum."""
 
-_CLOSE = {ir.DataType.FLOAT: 1e-2, ir.DataType.DOUBLE: 1e-5, ir.DataType.FLOAT16: 0.2}
+_CLOSE = {ir.DataType.FLOAT: 1e-2, ir.DataType.DOUBLE: 1e-5}
 """|d| below which a computed secant is noisier than the derivative at the midpoint."""
 
 
@@ -22,14 +23,14 @@ FAR = 1e15
 """Stands for infinity, as masks have it: far off, but differences and their squares are numbers."""
 
 
-def tiny(value: ir.Value) -> float:
-    """Makes 0/0 a number and is lost in every other sum: the least that is not 0 in float16."""
-    return 1e-30 if value.dtype is None else _TINY.get(value.dtype, 1e-30)
+def tiny(_: ir.Value) -> float:
+    """As `TINY`."""
+    return TINY
 
 
 def tanhc(op: Builder, d: ir.Value) -> ir.Value:
     """tanh(d) / d; 1 at 0."""
-    shifted = op.Add(d, tiny(d))
+    shifted = op.Add(d, TINY)
     return op.Div(op.Tanh(shifted), shifted)
 
 
@@ -48,7 +49,7 @@ def relu_secant(op: Builder, x: ir.Value, r: ir.Value, leak: float = 0.0) -> ir.
         positive = op.Relu(v)
         return op.Add(positive, op.Mul(op.Relu(op.Neg(v)), leak)) if leak else positive
 
-    total = op.Add(op.Add(op.Abs(x), tiny(x)), op.Abs(r))
+    total = op.Add(op.Add(op.Abs(x), TINY), op.Abs(r))
     return op.Div(op.Add(part(x), part(r)), total)
 
 
@@ -58,9 +59,9 @@ def clip_secant(op: Builder, x: ir.Value, r: ir.Value, y: ir.Value, y0: ir.Value
     Inside the bounds y is x to the bit, so y - y0 over x - r is exact there. What can be done on
     x alone is: explicands are few beside references.
     """
-    inside = op.Mul(op.Cast(op.Equal(x, y), to=x.dtype), tiny(x))
+    inside = op.Mul(op.Cast(op.Equal(x, y), to=x.dtype), TINY)
     rise = op.Add(op.Sub(y, y0), inside)
-    return op.Div(rise, op.Add(op.Sub(x, r), tiny(r)))
+    return op.Div(rise, op.Add(op.Sub(x, r), TINY))
 
 
 def ratio(op: Builder, dy: ir.Value, d: ir.Value) -> ir.Value:
@@ -85,9 +86,7 @@ def guarded(
 def smooth_slope(ctx: Context, m: ir.Value, i: int = 0, singular: bool = False) -> ir.Value:
     """m dy/d for any smooth function of input ``i``, by the operator's own vjp at the midpoint."""
     op, x, r = ctx.op, ctx.x(i), ctx.r(i)
-    rule = vjp.find(ctx.node, dict(ctx.node.graph.opset_imports) if ctx.node.graph else {})
-    assert rule is not None, f"{ctx.node.op_type} has no vjp rule"
-    middle = rule.function(MidpointContext.beside(ctx), m)[i]
+    middle = MidpointContext.beside(ctx).by(vjp, m)[i]
     assert middle is not None
     scale = op.Min(op.Abs(x), op.Abs(r)) if singular else None
     dy = op.Mul(m, op.Sub(ctx.y(), ctx.y_ref()))

@@ -5,8 +5,9 @@ means), not from the rules. Arrays are as the operator sees them, with a batch o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+from math import erf, exp, pi, sqrt, tanh
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,12 @@ def power(p: Pair) -> Slopes:
 
 
 @broadcasting
+def remainder(p: Pair) -> Slopes:
+    """Two players; with a constant divisor, the secant."""
+    return shapley(np.fmod, p.x, p.r)
+
+
+@broadcasting
 def quotient(p: Pair) -> Slopes:
     """a times 1/b, both at their midpoints; 1/b has slope -1/(b b0)."""
     (a, b), (a0, b0) = p.x, p.r
@@ -121,6 +128,29 @@ def choice(p: Pair) -> Slopes:
     return [np.zeros(p.y.shape), gates[0], gates[1]]
 
 
+@broadcasting
+def prelu(p: Pair) -> Slopes:
+    """Two terms: max(x, 0), by its secant, and the product of slope and min(x, 0)."""
+    (x, a), (x0, a0) = p.x, p.r
+    u, u0, d = np.minimum(x, 0), np.minimum(x0, 0), x - x0
+    rise = np.maximum(x, 0) - np.maximum(x0, 0)
+    return [divided(rise + (u - u0) * (a + a0) / 2, d), (u + u0) / 2]
+
+
+def hardmax(p: Pair) -> Slopes:
+    """Row by row a function of the lead of one element over another: who wins changes hands."""
+    axis = p.attr("axis", -1)
+    x, r, m, y, y0 = (np.moveaxis(v, axis, -1) for v in (p.x[0], p.r[0], p.m, p.y, p.y0))
+    slopes = np.zeros(x.shape)
+    for row in np.ndindex(x.shape[:-1]):
+        i, j = int(y[row].argmax()), int(y0[row].argmax())
+        if i != j:
+            lead, lead0 = (v[row][i] - v[row][j] for v in (x, r))
+            slope = (m[row][i] - m[row][j]) / (lead - lead0)
+            slopes[row][i], slopes[row][j] = slope, -slope
+    return [np.moveaxis(slopes, -1, axis)]
+
+
 # Linear and bilinear ------------------------------------------------------------------------------
 
 
@@ -139,17 +169,90 @@ def multilinear(p: Pair) -> Slopes:
 
 def _jacobian(p: Pair, i: int, middle: Operands) -> np.ndarray:
     """[elements of input i, elements of the output], one run on a batch of unit vectors."""
-    size, batch = middle[i].size, p.case.batch
-    units = np.vstack([np.eye(size), np.zeros((1, size))])
+    size = middle[i].size
+    y = _outputs(p, i, middle, np.vstack([np.eye(size), np.zeros((1, size))]))
+    return y[:-1] - y[-1]
+
+
+def _outputs(p: Pair, i: int, middle: Operands, values: np.ndarray) -> np.ndarray:
+    """[V, elements of the output], one for each of ``values`` [V, elements of input i]."""
+    count, batch, shape = len(values), p.case.batch, middle[i].shape
     feeds = {}
     for name in (*p.case.free, *p.case.rows):
-        own = np.moveaxis(middle[int(name[1:])], batch if name in p.case.free else 0, 0)
-        feeds[name] = np.repeat(own, size + 1, axis=0)
-    shape = middle[i].shape
-    moved = np.moveaxis(units.reshape(size + 1, *shape), batch + 1, 1)
-    feeds[f"x{i}"] = moved.reshape(size + 1, *moved.shape[2:])
-    y = forward(p.case)(feeds).reshape(size + 1, -1)
-    return y[:-1] - y[-1]
+        own = middle[int(name[1:])]
+        own = (
+            own[None] if p.case.alone else np.moveaxis(own, batch if name in p.case.free else 0, 0)
+        )
+        feeds[name] = np.repeat(own, count, axis=0)
+    moved = values.reshape(count, *shape)
+    if not p.case.alone:
+        moved = np.moveaxis(moved, batch + 1, 1)
+        moved = moved.reshape(count, *moved.shape[2:])
+    feeds[f"x{i}"] = moved
+    return forward(p.case)(feeds).reshape(count, -1)
+
+
+# Least norm ---------------------------------------------------------------------------------------
+
+
+def least_norm(p: Pair, along: int | None = None) -> Slopes:
+    """Mean of the gradients at both ends, moved along the deltas until the sum is right.
+
+    Gradients are differences. ``along``: the axis whose rows are each complete; None: the sample.
+    """
+    slopes, moves = [], []
+    for i, own in enumerate(p.x):
+        moves.append(own - p.r[i] if f"x{i}" in p.case.explained else np.zeros(own.shape))
+        slopes.append((_gradient(p, i, p.x) + _gradient(p, i, p.r)) / 2)
+    missing = _total(p.m * (p.y - p.y0), along)
+    missing = missing - sum(_total(g * d, along) for g, d in zip(slopes, moves, strict=True))
+    norm = sum(_total(d * d, along) for d in moves)
+    return [g + divided(missing, np.asarray(norm)) * d for g, d in zip(slopes, moves, strict=True)]
+
+
+def _total(value: np.ndarray, along: int | None) -> np.ndarray:
+    return np.asarray(value.sum(axis=along, keepdims=along is not None))
+
+
+def _gradient(p: Pair, i: int, at: Operands) -> np.ndarray:
+    """Gradient of m y in input ``i``, by central differences of fourth order."""
+    if f"x{i}" not in p.case.explained:
+        return np.zeros(at[i].shape)
+    step, size = 1e-5, at[i].size
+    ends = [_outputs(p, i, at, at[i].ravel() + k * step * np.eye(size)) for k in (-2, -1, 1, 2)]
+    slopes = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * step)
+    m = p.m if p.case.alone else np.moveaxis(p.m, forward(p.case).batch, 0)
+    return np.asarray((slopes @ m.ravel()).reshape(at[i].shape))
+
+
+def placed(p: Pair) -> Slopes:
+    """Data and updates: linear where they are placed or added, else the least norm."""
+    reduction = p.attr("reduction", "none")
+    linear = reduction in ("none", "add") or len(p.case.free) == 1
+    if not linear:
+        return least_norm(p)
+    batch_first = p.m if p.case.alone else np.moveaxis(p.m, forward(p.case).batch, 0)
+    return multilinear(replace(p, m=batch_first))
+
+
+def grid_sample(p: Pair) -> Slopes:
+    """Linear in the image while the grid stays."""
+    return least_norm(p) if len(p.case.free) > 1 else multilinear(p)
+
+
+def roi_align(p: Pair) -> Slopes:
+    """Linear in the image while the regions stay and means are taken."""
+    averages = p.attr("mode", "avg") == "avg" and len(p.case.free) == 1
+    return multilinear(p) if averages else least_norm(p)
+
+
+def deform_conv(p: Pair) -> Slopes:
+    return least_norm(p)
+
+
+def top_k(p: Pair) -> Slopes:
+    """Rows of which the largest were taken."""
+    return [least_norm(replace(p, x=p.x[:1], r=p.r[:1]), p.attr("axis", -1))[0], np.zeros(())]
 
 
 # Maxima -------------------------------------------------------------------------------------------
@@ -219,6 +322,42 @@ def max_pool(p: Pair) -> Slopes:
     return cross_max(p, pool_windows)
 
 
+def roi_windows(p: Pair) -> Any:
+    """Bins of a MaxRoiPool."""
+    scale, shape = p.attr("spatial_scale", 1.0), p.x[0].shape
+    for out in np.ndindex(p.y.shape):
+        sample, *corners = p.x[1][out[0]]
+        first, last = ([int(np.floor(c * scale + 0.5)) for c in corners[k : k + 2]] for k in (0, 2))
+        ranges = []
+        for i, size in enumerate(shape[2:]):
+            step = max(last[1 - i] - first[1 - i] + 1, 1) / p.y.shape[2 + i]
+            here = range(int(np.floor(out[2 + i] * step)), int(np.ceil((out[2 + i] + 1) * step)))
+            ranges.append([first[1 - i] + k for k in here if 0 <= first[1 - i] + k < size])
+        places = [(int(sample), out[1], *at) for at in product(*ranges)]
+        if places:
+            yield out, places
+
+
+def max_roi_pool(p: Pair) -> Slopes:
+    return [*cross_max(p, roi_windows), np.zeros(())]
+
+
+def lp_pool(p: Pair) -> Slopes:
+    """Window by window: slope of the root of the sum, times each element's slope of |x|^p."""
+    x, r, order = p.x[0], p.r[0], p.attr("p", 2)
+    glob = p.case.op == "GlobalLpPool"
+    windows = axis_windows(list(range(2, x.ndim)), keep=True) if glob else pool_windows
+    slopes = np.zeros(x.shape)
+    for out, places in windows(p):
+        s, s0 = (sum(abs(v[k]) ** order for k in places) for v in (x, r))
+        root = (p.y[out] - p.y0[out]) / (s - s0)
+        for k in places:
+            if x[k] != r[k]:
+                rise = abs(x[k]) ** order - abs(r[k]) ** order
+                slopes[k] += p.m[out] * root * rise / (x[k] - r[k])
+    return [slopes]
+
+
 def global_max_pool(p: Pair) -> Slopes:
     return cross_max(p, axis_windows(list(range(2, p.x[0].ndim)), keep=True))
 
@@ -238,13 +377,80 @@ def reduce_l2(p: Pair) -> Slopes:
     return [slopes, np.zeros(())]
 
 
+def reduction_by(inner: Callable[[np.ndarray, np.ndarray], np.ndarray], outer: Any) -> Formula:
+    """Slope of the elements' function times slope of their sum's, element by element."""
+
+    def formula(p: Pair) -> Slopes:
+        slopes = np.zeros(p.x[0].shape)
+        for out, places in axis_windows(reduced(p), bool(p.attr("keepdims", 1)))(p):
+            for k in places:
+                slopes[k] = p.m[out] * outer(p.y[out], p.y0[out]) * inner(p.x[0][k], p.r[0][k])
+        return [slopes, np.zeros(())]
+
+    return formula
+
+
+reduce_l1 = reduction_by(lambda x, r: (abs(x) - abs(r)) / (x - r), lambda y, y0: 1.0)
+reduce_sum_square = reduction_by(lambda x, r: x + r, lambda y, y0: 1.0)
+reduce_log_sum = reduction_by(
+    lambda x, r: np.ones(()), lambda y, y0: (y - y0) / (np.exp(y) - np.exp(y0))
+)
+reduce_log_sum_exp = reduction_by(
+    lambda x, r: (np.exp(x) - np.exp(r)) / (x - r),
+    lambda y, y0: (y - y0) / (np.exp(y) - np.exp(y0)),
+)
+
+
+def telescope(x: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Slopes of a product: from r to x element by element, forward and backward, their mean."""
+    n = len(x)
+    return np.array(
+        [
+            (x[:i].prod() * r[i + 1 :].prod() + r[:i].prod() * x[i + 1 :].prod()) / 2
+            for i in range(n)
+        ]
+    )
+
+
+def reduce_prod(p: Pair) -> Slopes:
+    """Telescoped along one axis after the other, in the order in which they are named."""
+    x, r, m = p.x[0], p.r[0], p.m
+    steps = []
+    for axis in reduced(p):
+        steps.append((axis, x, r))
+        x, r = x.prod(axis, keepdims=True), r.prod(axis, keepdims=True)
+    m = m.reshape(x.shape)
+    for axis, a, b in reversed(steps):
+        slopes = np.zeros(a.shape)
+        for place in np.ndindex(*np.delete(a.shape, axis)):
+            row = (*place[:axis], slice(None), *place[axis:])
+            slopes[row] = m[(*place[:axis], 0, *place[axis:])] * telescope(a[row], b[row])
+        m = slopes
+    return [m, np.zeros(())]
+
+
+def cumprod(p: Pair) -> Slopes:
+    """Each running product is one product."""
+    axis = int(p.case.inputs[1]) % p.x[0].ndim
+    x, r, m = (np.moveaxis(v, axis, -1) for v in (p.x[0], p.r[0], p.m))
+    slopes, n = np.zeros(x.shape), x.shape[-1]
+    for row in np.ndindex(x.shape[:-1]):
+        for k in range(n):
+            first, stop = (k, n) if p.attr("reverse", 0) else (0, k + 1)
+            if p.attr("exclusive", 0):
+                first, stop = (k + 1, n) if p.attr("reverse", 0) else (0, k)
+            part = slice(first, stop)
+            slopes[row][part] += m[row][k] * telescope(x[row][part], r[row][part])
+    return [np.moveaxis(slopes, -1, axis), np.zeros(())]
+
+
 # Softmax ------------------------------------------------------------------------------------------
 
 
 def logarithmic_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(a - b) / (log a - log b)."""
-    same = a == b
-    return np.where(same, a, (a - b) / np.where(same, 1.0, np.log(a) - np.log(b)))
+    """(a - b) / (log a - log b) = sqrt(a b) sinh(u) / u, 2u = log a - log b."""
+    u = (np.log(a) - np.log(b)) / 2
+    return np.sqrt(a * b) * np.where(u == 0, 1.0, np.sinh(u) / np.where(u == 0, 1.0, u))
 
 
 def softmax(p: Pair) -> Slopes:
@@ -267,36 +473,79 @@ def softmax(p: Pair) -> Slopes:
 # Normalisations -----------------------------------------------------------------------------------
 
 
-def standardised(x: np.ndarray, r: np.ndarray, m: np.ndarray, epsilon: float) -> np.ndarray:
-    """One group, as vectors: centre (a matrix), square, mean, reciprocal root, product."""
+def standardised(
+    x: np.ndarray, r: np.ndarray, m: np.ndarray, epsilon: float, centred: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """One group, as vectors: centre (a matrix), square, mean, reciprocal root, product.
+
+    Returns the slopes, and the mean of both sides' results.
+    """
     n = len(x)
-    centring = np.eye(n) - np.ones((n, n)) / n
+    centring = np.eye(n) - np.ones((n, n)) / n if centred else np.eye(n)
     c, c0 = centring @ x, centring @ r
     u, u0 = (c @ c) / n + epsilon, (c0 @ c0) / n + epsilon
     s, s0 = u**-0.5, u0**-0.5
     slope = (s - s0) / (u - u0) if u != u0 else -0.5 * u**-1.5
     m_s = m @ (c + c0) / 2
     m_c = m * (s + s0) / 2 + m_s * slope * (c + c0) / n
-    return centring.T @ m_c
+    return centring.T @ m_c, (c * s + c0 * s0) / 2
 
 
 def layer_normalization(p: Pair) -> Slopes:
-    first = p.attr("axis", -1) % p.x[0].ndim
-    lead = p.x[0].shape[:first]
-    x, r, m = (v.reshape(*lead, -1) for v in (p.x[0], p.r[0], p.m * p.x[1]))
-    slopes = np.zeros(x.shape)
+    """Row by row; scale is a factor at its midpoint."""
+    first, centred = p.attr("axis", -1) % p.x[0].ndim, p.case.op == "LayerNormalization"
+    shape, lead = p.x[0].shape, p.x[0].shape[:first]
+    scaled = p.m * (p.x[1] + p.r[1]) / 2
+    x, r, m = (v.reshape(*lead, -1) for v in (p.x[0], p.r[0], scaled))
+    slopes, z = np.zeros(x.shape), np.zeros(x.shape)
     for row in np.ndindex(lead):
-        slopes[row] = standardised(x[row], r[row], m[row], p.attr("epsilon", 1e-5))
-    return [slopes.reshape(p.x[0].shape), *p.x[1:]]
+        slopes[row], z[row] = standardised(x[row], r[row], m[row], p.attr("epsilon", 1e-5), centred)
+    parts = zip((p.m * z.reshape(shape), p.m), p.x[1:], strict=False)  # there may be no bias
+    return [slopes.reshape(shape), *(summed_to(v, own.shape) for v, own in parts)]
 
 
 def instance_normalization(p: Pair) -> Slopes:
-    slopes = np.zeros(p.x[0].shape)
+    """Image by image; scale is a factor at its midpoint."""
+    slopes, z = np.zeros(p.x[0].shape), np.zeros(p.x[0].shape)
+    scale = (p.x[1] + p.r[1]) / 2
     for row in np.ndindex(slopes.shape[:2]):
         x, r, m = (v[row].ravel() for v in (p.x[0], p.r[0], p.m))
-        found = standardised(x, r, m * p.x[1][row[1]], p.attr("epsilon", 1e-5))
-        slopes[row] = found.reshape(slopes.shape[2:])
-    return [slopes, *p.x[1:]]
+        found = standardised(x, r, m * scale[row[1]], p.attr("epsilon", 1e-5))
+        slopes[row], z[row] = (v.reshape(slopes.shape[2:]) for v in found)
+    rest = tuple(k for k in range(slopes.ndim) if k != 1)
+    return [slopes, (p.m * z).sum(rest), p.m.sum(rest)]
+
+
+def batch_normalization(p: Pair) -> Slopes:
+    """(x - mean) times t, t = scale times 1/sqrt(var + epsilon): two players each time."""
+    view = (-1, *[1] * (p.x[0].ndim - 2))
+    (x, *own), (r, *other) = p.x, p.r
+    scale, _, mean, var = (v.reshape(view) for v in own)
+    scale0, _, mean0, var0 = (v.reshape(view) for v in other)
+    s, s0 = (1 / np.sqrt(v + p.attr("epsilon", 1e-5)) for v in (var, var0))
+    of_a, of_t = shapley(np.multiply, (x - mean, scale * s), (r - mean0, scale0 * s0))
+    of_a = np.where(x - mean == r - mean0, scale * s, of_a)
+    factors = (scale + scale0) / 2, (s + s0) / 2
+    centred = (x - mean + r - mean0) / 2
+    assert np.allclose(of_t, np.where(scale * s == scale0 * s0, 0, centred))
+    root = divided(s - s0, var - var0)
+    parts = (centred * factors[1], np.ones(()), -of_a, centred * factors[0] * root)
+    rest = tuple(k for k in range(x.ndim) if k != 1)
+    return [p.m * of_a, *((p.m * v).sum(rest) for v in parts)]
+
+
+def lp_normalization(p: Pair) -> Slopes:
+    """Row by row: x times 1/n, the norm's reciprocal, and the norm element by element."""
+    axis, order = p.attr("axis", -1), p.attr("p", 2)
+    x, r, m = (np.moveaxis(v, axis, -1) for v in (p.x[0], p.r[0], p.m))
+    slopes = np.zeros(x.shape)
+    for row in np.ndindex(x.shape[:-1]):
+        a, b = x[row], r[row]
+        n, n0 = (np.linalg.norm(v, order) for v in (a, b))
+        of_norm = (a + b) / (n + n0) if order == 2 else (abs(a) - abs(b)) / (a - b)
+        rise = (m[row] @ (a + b) / 2) * (1 / n - 1 / n0) / (n - n0)
+        slopes[row] = m[row] * (1 / n + 1 / n0) / 2 + rise * of_norm
+    return [np.moveaxis(slopes, -1, axis)]
 
 
 def lrn(p: Pair) -> Slopes:
@@ -320,8 +569,16 @@ def lrn(p: Pair) -> Slopes:
 
 _UNARY = [
     "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
     "Ceil",
     "Clip",
+    "Cos",
+    "Cosh",
     "Elu",
     "Erf",
     "Exp",
@@ -331,32 +588,141 @@ _UNARY = [
     "HardSwish",
     "LeakyRelu",
     "Log",
+    "Mish",
     "Reciprocal",
     "Relu",
     "Round",
     "Selu",
+    "Shrink",
     "Sigmoid",
     "Sign",
+    "Sin",
+    "Sinh",
     "Softplus",
+    "Softsign",
     "Sqrt",
+    "Swish",
+    "Tan",
     "Tanh",
+    "ThresholdedRelu",
 ]
 
 NONLINEAR: dict[str, Formula] = {
     **dict.fromkeys(_UNARY, secant),
     "Div": quotient,
+    "DeformConv": deform_conv,
+    "Det": least_norm,
+    "GlobalLpPool": lp_pool,
     "GlobalMaxPool": global_max_pool,
+    "Hardmax": hardmax,
     "InstanceNormalization": instance_normalization,
     "LRN": lrn,
     "LayerNormalization": layer_normalization,
     "LogSoftmax": softmax,
+    "LpNormalization": lp_normalization,
     "Max": extremum,
+    "GridSample": grid_sample,
+    "LpPool": lp_pool,
     "MaxPool": max_pool,
+    "MaxRoiPool": max_roi_pool,
     "Min": extremum,
+    "PRelu": prelu,
+    "Mod": remainder,
     "Pow": power,
+    "BatchNormalization": batch_normalization,
+    "CumProd": cumprod,
+    "RMSNormalization": layer_normalization,
+    "ReduceL1": reduce_l1,
     "ReduceL2": reduce_l2,
+    "ReduceLogSum": reduce_log_sum,
+    "ReduceLogSumExp": reduce_log_sum_exp,
     "ReduceMax": reduce_extremum,
     "ReduceMin": reduce_extremum,
+    "ReduceProd": reduce_prod,
+    "ReduceSumSquare": reduce_sum_square,
+    "RoiAlign": roi_align,
+    "ScatterElements": placed,
+    "ScatterND": placed,
     "Softmax": softmax,
+    "TopK": top_k,
     "Where": choice,
+}
+
+
+# As shap.DeepExplainer has them -------------------------------------------------------------------
+
+
+def normal_share(x: float) -> float:
+    """Standard normal distribution function."""
+    return (1 + erf(x / sqrt(2))) / 2
+
+
+def gelu_by_tanh(x: float) -> float:
+    """Derivative of x (1 + tanh u(x)) / 2, u a cubic."""
+    a, b = sqrt(2 / pi), 0.044715
+    t = tanh(a * (x + b * x**3))
+    return (1 + t) / 2 + x / 2 * (1 - t * t) * a * (1 + 3 * b * x * x)
+
+
+def derivative(p: Pair, x: float) -> float:
+    """Of a function of one number, the one from below at a kink."""
+    alpha = p.attr("alpha", {"Elu": 1.0, "LeakyRelu": 0.01, "Selu": 1.67326319}.get(p.case.op, 0.0))
+    positive = float(x > 0)
+    by_operator: dict[str, Callable[[], float]] = {
+        "Elu": lambda: positive or alpha * exp(x),
+        "Gelu": lambda: (
+            gelu_by_tanh(x)
+            if p.attr("approximate", "none") == "tanh"
+            else normal_share(x) + x * exp(-x * x / 2) / sqrt(2 * pi)
+        ),
+        "LeakyRelu": lambda: positive or alpha,
+        "Relu": lambda: positive,
+        "Selu": lambda: p.attr("gamma", 1.05070102) * (positive or alpha * exp(x)),
+        "Sigmoid": lambda: exp(-x) / (1 + exp(-x)) ** 2,
+        "Softplus": lambda: 1 / (1 + exp(-x)),
+        "Tanh": lambda: 1 - tanh(x) ** 2,
+    }
+    return by_operator[p.case.op]()
+
+
+def shap_rescale(p: Pair) -> Slopes:
+    """dy / dx; the derivative at the reference where |dx| < 1e-6."""
+    slopes = np.empty(p.y.shape)
+    for k in np.ndindex(p.y.shape):
+        d = p.x[0][k] - p.r[0][k]
+        slope = derivative(p, p.r[0][k]) if abs(d) < 1e-6 else (p.y[k] - p.y0[k]) / d
+        slopes[k] = p.m[k] * slope
+    return [slopes]
+
+
+def shap_softmax(p: Pair) -> Slopes:
+    """dy / dx, logit by logit; outputs whose logit stays within 1e-6 by the logarithmic means."""
+    d = p.x[0] - p.r[0]
+    still = np.abs(d) < 1e-6
+    own = p.m * (p.y - p.y0) / np.where(still, 1.0, d)
+    (shared,) = softmax(replace(p, m=np.where(still, p.m, 0.0)))
+    return [np.where(still, 0.0, own) + shared]
+
+
+def shap_max_pool(p: Pair) -> Slopes:
+    """Cross-max; nothing where |dx| < 1e-7."""
+    (slopes,) = max_pool(p)
+    return [np.where(np.abs(p.x[0] - p.r[0]) < 1e-7, 0.0, slopes)]
+
+
+_SHAP_ACTIVATIONS = [
+    "Elu",
+    "Gelu",
+    "LeakyRelu",
+    "Relu",
+    "Selu",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+]
+
+SHAP: dict[str, Formula] = {
+    **dict.fromkeys(_SHAP_ACTIVATIONS, shap_rescale),
+    "MaxPool": shap_max_pool,
+    "Softmax": shap_softmax,
 }

@@ -61,6 +61,11 @@ class Case:
     """Outputs that are explained; several are concatenated along the ``axis`` attribute."""
     flips: bool = False
     """Whether rows of the references differ from the explicands': a condition that switches."""
+    alone: bool = False
+    """Whether the operator sees samples one at a time, without a batch axis: N is not in the model.
+
+    For operators that mix samples, and values that have no batch axis, as weights are.
+    """
     on_runtime: bool = True
     """Whether onnxruntime's CPU provider has a kernel for this use of the operator."""
 

@@ -50,6 +50,23 @@ def convolutions() -> Iterator[Case]:
     yield Case(
         "Conv", [(N, 1, 3, 4, 3), normal(2, 1, 2, 2, 2)], {"pads": [0, 1, 0, 1, 0, 0]}, note="3-D"
     )
+    weights = [normal(1, 2, 5, 6), (N, 2, 3, 3), (N,)]
+    yield Case("Conv", weights, note="weights vary")
+    yield Case(
+        "Conv",
+        weights[:2],
+        {"strides": [3, 2], "pads": [1, 0, 0, 2]},
+        note="weights vary, strides leave a rest",
+    )
+    yield Case(
+        "Conv",
+        weights,
+        {"dilations": [1, 2], "strides": [2, 1], "auto_pad": "VALID"},
+        note="weights vary, dilations",
+    )
+    both = [(N, 2, 4, 5, 5), (N, 6, 2, 3, 2), (N, 6)]  # two images in one sample
+    grouped = {"group": 2, "strides": [2, 2], "pads": [0, 1, 1, 0]}
+    yield Case("Conv", both, grouped, note="all vary, groups", alone=True)
     small = (N, 2, 3, 3)
     wt = normal(2, 3, 3, 3)
     yield Case("ConvTranspose", [small, wt, normal(3)], note="plain")
@@ -87,3 +104,18 @@ def convolutions() -> Iterator[Case]:
     for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         yield Case("ConvTranspose", [small, wt], {"auto_pad": auto, "strides": [2, 2]})
     yield Case("ConvTranspose", [(N, 2, 4), normal(2, 3, 3)], {"strides": [2]}, note="1-D")
+    both = [(N, 2, 4, 3, 3), (N, 4, 3, 2, 3), (N, 6)]
+    yield Case(
+        "ConvTranspose",
+        both,
+        {"group": 2, "strides": [2, 2], "pads": [1, 0, 0, 1]},
+        note="all vary, groups",
+        alone=True,
+    )
+    yield Case(
+        "ConvTranspose",
+        [normal(1, 2, 3, 3), (N, 2, 3, 2, 2)],
+        {"strides": [2, 3], "output_shape": [7, 8]},
+        note="weights vary, output_shape",
+        alone=True,
+    )

@@ -54,6 +54,14 @@ def elementwise() -> Iterator[Case]:
         yield Case(op, [ROW, normal(5), ROW, ROW], note="4 inputs")
     yield Case("Mean", [ROW], note="1 input")
     yield Case("Mean", [(N, 3, 4), (N, 1, 4), normal(3, 1)], note="3 inputs stretched")
+    fmod = {"fmod": 1}
+    yield Case("Mod", [ROW, scalar(0.75)], fmod, note="constant", special=(0.0, 0.75, -0.75, 30.0))
+    yield Case("Mod", [(N, 3, 4), positive(3, 1)], fmod, note="constants")
+    periods = [(-2.0, 2.0), (1.1, 1.9)]
+    yield Case("Mod", [(N, 3, 4), (N, 1, 4)], fmod, note="both", domain=periods)
+    yield Case(
+        "Mod", [positive(5), ROW], fmod, note="constant first", domain=(2.1, 3), special=(2.2, 2.9)
+    )
     yield unary("Neg")
     for p in (1.0, 2.0, 3.0, 0.5, -1.0, -0.5, 2.5, 0.0):
         whole = p in (1.0, 2.0, 3.0)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tests.helpers.cases.case import IMAGE, Case, N
+import numpy as np
+
+from tests.helpers.cases.case import IMAGE, Case, N, ints
 
 
 def pools() -> Iterator[Case]:
@@ -86,3 +88,44 @@ def pools() -> Iterator[Case]:
         yield Case("AveragePool", [line], both, note=f"overlapping {auto}")
     yield Case("MaxPool", [(N, 2, 7)], {"kernel_shape": [3], "strides": [2]}, note="1-D", **pool)
     yield Case("MaxPool", [(N, 1, 3, 3, 4)], {"kernel_shape": [2, 2, 2]}, note="3-D", **pool)
+    yield from _lp_pools(uneven)
+    yield from _unpools()
+    shape = (N, 2, 2, 5, 6)  # two images in one sample
+    regions = np.array([[0, 0, 0, 3, 4], [1, 1, 2, 5, 4], [0, 2, 1, 2, 1], [1, 3, 3, 8, 9.0]])
+    bins = {"pooled_shape": [2, 2]}
+    yield Case("MaxRoiPool", [shape, regions], bins, note="2x2", alone=True, **pool)
+    yield Case(
+        "MaxRoiPool",
+        [shape, regions * [1, 2, 2, 2, 2]],
+        {"pooled_shape": [3, 2], "spatial_scale": 0.5},
+        note="3x2, scaled",
+        alone=True,
+        **pool,
+    )
+
+
+def _lp_pools(uneven: dict[str, Any]) -> Iterator[Case]:
+    k3 = {"kernel_shape": [3, 3]}
+    for p in (1, 2, 3):
+        yield Case("GlobalLpPool", [(N, 3, 2, 3)], {"p": p})
+        yield Case("LpPool", [IMAGE], {**k3, "p": p})
+    yield Case("GlobalLpPool", [(N, 2, 5)], note="1-D")
+    yield Case("LpPool", [IMAGE], {**k3, **uneven, "p": 4}, note="padded, p 4")
+    yield Case(
+        "LpPool", [IMAGE], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}, note="SAME_UPPER"
+    )
+    yield Case("LpPool", [(N, 2, 7)], {"kernel_shape": [2], "dilations": [2]}, note="dilations")
+    yield Case(
+        "LpPool",
+        [(N, 2, 6)],
+        {"kernel_shape": [3], "strides": [2], "ceil_mode": 1},
+        note="ceil_mode",
+        opset=22,
+    )
+
+
+def _unpools() -> Iterator[Case]:
+    pooled = (N, 2, 1, 2, 2)
+    k2 = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    places = ints(5, 7, 13, 15, 16, 18, 24, 31).reshape(2, 1, 2, 2)
+    yield Case("MaxUnpool", [pooled, places], k2, note="2x2", alone=True)

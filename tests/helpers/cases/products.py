@@ -6,6 +6,8 @@ from tests.helpers.cases.case import Case, N, normal
 
 
 def products() -> Iterator[Case]:
+    for shape in ((N, 3, 3), (N, 2, 2, 2), (N, 2, 1, 1), (N, 4, 4)):
+        yield Case("Det", [shape], note=f"{shape[-1]}x{shape[-1]}")
     yield Case("Einsum", [(N, 3, 4), normal(4, 2)], {"equation": "nij,jk->nik"})
     yield Case("Einsum", [(N, 3, 4), (N, 4, 2)], {"equation": "bij,bjk->bik"})
     yield Case(

@@ -41,4 +41,9 @@ def resizes() -> Iterator[Case]:
     crop = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
     roi = np.array([0, 0, 0.1, 0.2, 1, 1, 0.9, 0.7])
     yield Case("Resize", [x, roi, None, Sizes((2, 3, 7))], crop, note="crop")
+    beyond = np.array([0, 0, -0.3, 0.2, 1, 1, 0.9, 1.4])
+    outside = crop | {"extrapolation_value": 10.0}
+    yield Case(
+        "Resize", [x, beyond, None, Sizes((2, 3, 7))], outside, note="crop beyond the border"
+    )
     yield Case("Resize", [(N, 2, 5), empty, scales(1, 1, 2)], {"mode": "linear"}, note="1-D")

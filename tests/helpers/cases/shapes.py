@@ -10,6 +10,14 @@ from tests.helpers.cases.resizes import resizes
 
 def shapes() -> Iterator[Case]:
     yield Case("Cast", [ROW], {"to": DTYPE})
+    yield Case("Col2Im", [(N, 8, 12), ints(4, 5), ints(2, 2)], note="plain")
+    yield Case(
+        "Col2Im",
+        [(N, 6, 6), ints(5, 6), ints(3, 2)],
+        {"strides": [2, 2], "pads": [1, 1, 0, 1], "dilations": [1, 2]},
+        note="strides, pads, dilations",
+    )
+    yield Case("Col2Im", [(N, 4, 6), ints(7), ints(2)], note="1-D", on_runtime=False)
     yield Case("Concat", [(N, 2, 3), (N, 4, 3)], {"axis": 1})
     yield Case("Concat", [(N, 2, 3), (N, 2, 1), (N, 2, 2)], {"axis": -1})
     yield Case("Concat", [(N, 3)], {"axis": 1}, note="1 input")

@@ -6,10 +6,27 @@ Linear and bilinear operators are not here: they share their vjp rule (see `Rule
 from onnxshap.autodiff.rules.multiplier import (  # importing a file registers its rules
     activation,
     elementwise,
+    index,
+    linalg,
     norm,
     pool,
+    quantise,
     reduce,
+    sampling,
     softmax,
+    trigonometry,
 )
 
-__all__ = ["activation", "elementwise", "norm", "pool", "reduce", "softmax"]
+__all__ = [
+    "activation",
+    "elementwise",
+    "index",
+    "linalg",
+    "norm",
+    "pool",
+    "quantise",
+    "reduce",
+    "sampling",
+    "softmax",
+    "trigonometry",
+]

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, multiplier
+from onnxshap.autodiff.rules.vjp.elementwise import quotient
 from onnxshap.autodiff.secants import FAR, exp_secant, ratio, smooth_slope
 from onnxshap.graph.builder import Builder
 
@@ -14,8 +15,7 @@ from onnxshap.graph.builder import Builder
 @multiplier("Abs")
 def abs_(ctx: Context, m: ir.Value) -> Cotangents:
     """m (x + r) / (|x| + |r|)."""
-    op, x, r = ctx.op, ctx.x(), ctx.r()
-    return [op.Mul(m, ratio(op, op.Add(x, r), op.Add(op.Abs(x), op.Abs(r))))]
+    return [ctx.op.Mul(m, abs_secant(ctx.op, ctx.x(), ctx.r()))]
 
 
 @multiplier("Ceil")
@@ -74,6 +74,18 @@ def extremum(ctx: Context, m: ir.Value) -> Cotangents:
     return [m, *returned[1:]]
 
 
+@multiplier("Mod")
+def mod(ctx: Context, m: ir.Value) -> Cotangents:
+    """m dy/d;  m where a and a0 hold b equally often; two-player Shapley if b varies."""
+    op, a, a0, b = ctx.op, ctx.x(), ctx.r(), ctx.x(1)
+    if ctx.varies(1):
+        fmod = ctx.attr("fmod", 0)
+        slopes = two_players(op, lambda u, v: op.Mod(u, v, fmod=fmod), (a, a0), (b, ctx.r(1)))
+        return [op.Mul(m, s) if ctx.needs(i) else None for i, s in enumerate(slopes)]
+    counts = [quotient(op, *side) for side in ((a, b, ctx.y()), (a0, b, ctx.y_ref()))]
+    return [op.Mul(m, jumping_secant(ctx, op.Equal(*counts), 1.0))]
+
+
 @multiplier("Pow")
 def pow_(ctx: Context, m: ir.Value) -> Cotangents:
     """Closed secants for exponents 1, 2, 3, 1/2, -1; two-player Shapley if the exponent varies."""
@@ -109,7 +121,7 @@ def sqrt(ctx: Context, m: ir.Value) -> Cotangents:
     return [ctx.op.Mul(m, root_secant(ctx.op, ctx.y(), ctx.y_ref()))]
 
 
-@multiplier("Where", inputs=(1, 2), family="fallback")
+@multiplier("Where", inputs=(1, 2), family="fallback", linear=lambda _, moving: 0 not in moving)
 def where(ctx: Context, m: ir.Value) -> Cotangents:
     """m [c] and m [not c]; where c differs between the sides, the least-norm completion.
 
@@ -134,10 +146,22 @@ def where(ctx: Context, m: ir.Value) -> Cotangents:
     return [None, *(op.Mul(m, s) for s in slopes)]
 
 
+def abs_secant(op: Builder, x: ir.Value, r: ir.Value) -> ir.Value:
+    """Secant of |x|, (x + r) / (|x| + |r|); 0 where both are 0."""
+    return ratio(op, op.Add(x, r), op.Add(op.Abs(x), op.Abs(r)))
+
+
 def root_secant(op: Builder, y: ir.Value, y0: ir.Value) -> ir.Value:
     """Secant of the square root, 1 / (y + y0); 0 where both are 0, not infinite."""
     total = op.Add(y, y0)
     return op.Mul(op.Sign(total), ratio(op, op.value(1.0, y.dtype), total))
+
+
+def jumping_secant(ctx: Context, same: ir.Value, slope: ir.Value | float) -> ir.Value:
+    """dy/d;  ``slope``, which is exact, where x and r lie on the ``same`` straight piece."""
+    op, dy = ctx.op, ctx.op.Sub(ctx.y(), ctx.y_ref())
+    secant: ir.Value = op.Where(same, slope, op.Div(dy, op.Where(same, 1.0, ctx.delta())))
+    return secant
 
 
 def two_players(

@@ -10,8 +10,40 @@ import onnx_ir as ir
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.lift import Side
 from onnxshap.autodiff.registry import Cotangents, multiplier
+from onnxshap.autodiff.rules.vjp.pool import from_rois, lp_order, over_windows, roi_shares
 from onnxshap.autodiff.secants import ratio
-from onnxshap.autodiff.windows import max_positions, scatter_to_windows
+from onnxshap.autodiff.windows import Windows, max_positions, scatter_to_windows
+from onnxshap.graph.builder import Builder
+
+
+@multiplier("GlobalLpPool", form="paired", family="decomposed")
+def global_lp_pool(ctx: Context, m: ir.Value) -> Cotangents:
+    """m times the slope of the p-th root and the slope of |x|^p."""
+    return [ctx.op.Mul(_root_slope(ctx, m), _power_slope(ctx))]
+
+
+def _root_slope(ctx: Context, m: ir.Value) -> ir.Value:
+    """m (y - y0) / (y^p - y0^p) = m / (y^(p-1) + y^(p-2) y0 + ..)."""
+    return ratio(ctx.op, m, _terms(ctx.op, ctx.y(), ctx.y_ref(), lp_order(ctx)))
+
+
+def _power_slope(ctx: Context) -> ir.Value:
+    """(|x|^p - |r|^p) / (x - r), the slope of |x| times that of the power."""
+    op, x, r, p = ctx.op, ctx.x(), ctx.r(), lp_order(ctx)
+    total = op.Add(x, r)
+    if p == 2:
+        return total
+    a, b = op.Abs(x), op.Abs(r)
+    return op.Mul(ratio(op, total, op.Add(a, b)), _terms(op, a, b, p))
+
+
+def _terms(op: Builder, a: ir.Value, b: ir.Value, p: int) -> ir.Value:
+    """(a^p - b^p) / (a - b), by Horner's scheme: a^(p-1) + a^(p-2) b + .. + b^(p-1)."""
+    total, power = op.value(1.0, a.dtype), b
+    for k in range(1, p):
+        total = op.Add(op.Mul(total, a), power)
+        power = op.Mul(power, b) if k + 1 < p else power
+    return total
 
 
 @multiplier("GlobalMaxPool", form="paired", family="max")
@@ -36,6 +68,13 @@ def cross_max(
     return ratio(op, placed, op.Sub(x, r))
 
 
+@multiplier("LpPool", form="flat", family="decomposed")
+def lp_pool(ctx: Context, m: ir.Value) -> Cotangents:
+    """m times the slope of the p-th root, summed over windows, times the slope of |x|^p."""
+    w = Windows.of(ctx, list(ctx.attr("kernel_shape")))
+    return [ctx.op.Mul(over_windows(ctx, _root_slope(ctx, m), w), _power_slope(ctx))]
+
+
 @multiplier("MaxPool", form="paired", family="max")
 def max_pool(ctx: Context, m: ir.Value) -> Cotangents:
     """m relu(y - y0) added at x's maximum of each window, -m relu(y0 - y) at r's, over d."""
@@ -53,3 +92,16 @@ def max_pool(ctx: Context, m: ir.Value) -> Cotangents:
         updates.append(op.Reshape(ctx.flatten(op.Mul(m, share), output), [0, 0, -1]))
     placed = scatter_to_windows(ctx, op.Concat(*updates, axis=2), op.Concat(*places, axis=2))
     return [ratio(op, ctx.unflatten(placed, own), ctx.delta())]
+
+
+@multiplier("MaxRoiPool", form="flat", inputs=(0,), family="max")
+def max_roi_pool(ctx: Context, m: ir.Value) -> Cotangents:
+    """m relu(y - y0) at x's maximum of each bin, -m relu(y0 - y) at r's, summed, over d."""
+    op, y, y0 = ctx.op, ctx.y(), ctx.y_ref()
+    rise = op.Sub(y, y0)
+    up, down = op.Mul(m, op.Relu(rise)), op.Mul(m, op.Relu(op.Neg(rise)))
+    parts = [
+        op.Mul(roi_shares(ctx, side, top), op.Reshape(share, [0, 0, -1, 1]))
+        for side, top, share in ((ctx.x(), y, up), (ctx.r(), y0, down))
+    ]
+    return [ratio(op, from_rois(ctx, op.Sub(*parts)), ctx.delta())]

@@ -9,8 +9,12 @@ from onnxshap.autodiff.rules.vjp import (  # importing a file registers its rule
     nondiff,
     norm,
     pool,
+    quantise,
     reduce,
+    sampling,
     shape,
+    signal,
+    trigonometry,
 )
 
 __all__ = [
@@ -22,6 +26,10 @@ __all__ = [
     "nondiff",
     "norm",
     "pool",
+    "quantise",
     "reduce",
+    "sampling",
     "shape",
+    "signal",
+    "trigonometry",
 ]

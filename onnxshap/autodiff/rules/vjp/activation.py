@@ -18,6 +18,11 @@ def _where(ctx: Context, condition: ir.Value, like: ir.Value) -> ir.Value:
     return ctx.op.Cast(condition, to=like.dtype)
 
 
+def negative_part(ctx: Context, x: ir.Value) -> ir.Value:
+    """min(x, 0)."""
+    return ctx.op.Neg(ctx.op.Relu(ctx.op.Neg(x)))
+
+
 @vjp("Clip", inputs=(0,))
 def clip(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g [low <= x <= high]."""
@@ -92,6 +97,23 @@ def log_softmax(ctx: Context, g: ir.Value) -> Cotangents:
     return [op.Sub(g, op.Mul(op.Exp(ctx.y()), op.ReduceSum(g, [axis])))]
 
 
+@vjp("Mish")
+def mish(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g (t + x (1 - t^2) sigmoid(x)), t = tanh(softplus(x))."""
+    op, x = ctx.op, ctx.x()
+    t = op.Tanh(op.Softplus(x))
+    rise = op.Mul(op.Sub(1.0, op.Mul(t, t)), op.Sigmoid(x))
+    return [op.Mul(g, op.Add(t, op.Mul(x, rise)))]
+
+
+@vjp("PRelu")
+def prelu(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g where x > 0, else slope g;  dslope = g min(x, 0)."""
+    op, x = ctx.op, ctx.x()
+    dx = op.Mul(g, op.Where(op.Greater(x, 0.0), 1.0, ctx.x(1))) if ctx.needs(0) else None
+    return [dx, op.Mul(g, negative_part(ctx, x)) if ctx.needs(1) else None]
+
+
 @vjp("Relu")
 def relu(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g [x > 0]."""
@@ -107,6 +129,14 @@ def selu(ctx: Context, g: ir.Value) -> Cotangents:
     gamma = float(ctx.attr("gamma", 1.05070102214813232421875))
     slope = op.Where(op.Greater(x, 0.0), gamma, op.Add(y, gamma * alpha))
     return [op.Mul(g, slope)]
+
+
+@vjp("Shrink")
+def shrink(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g [|x| > lambd]."""
+    op, x, bound = ctx.op, ctx.x(), float(ctx.attr("lambd", 0.5))
+    outside = op.Or(op.Less(x, -bound), op.Greater(x, bound))
+    return [op.Mul(g, _where(ctx, outside, x))]
 
 
 @vjp("Sigmoid")
@@ -129,8 +159,30 @@ def softplus(ctx: Context, g: ir.Value) -> Cotangents:
     return [ctx.op.Mul(g, ctx.op.Sigmoid(ctx.x()))]
 
 
+@vjp("Softsign")
+def softsign(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g / (1 + |x|)^2."""
+    op, spread = ctx.op, ctx.op.Add(ctx.op.Abs(ctx.x()), 1.0)
+    return [op.Div(g, op.Mul(spread, spread))]
+
+
+@vjp("Swish")
+def swish(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g (s + alpha x s (1 - s)), s = sigmoid(alpha x)."""
+    op, line = ctx.op, ctx.op.Mul(ctx.x(), float(ctx.attr("alpha", 1.0)))
+    s = op.Sigmoid(line)
+    return [op.Mul(g, op.Add(s, op.Mul(line, op.Mul(s, op.Sub(1.0, s)))))]
+
+
 @vjp("Tanh")
 def tanh(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g (1 - y^2)."""
     op, y = ctx.op, ctx.y()
     return [op.Mul(g, op.Sub(1.0, op.Mul(y, y)))]
+
+
+@vjp("ThresholdedRelu")
+def thresholded_relu(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g [x > alpha]."""
+    op, x = ctx.op, ctx.x()
+    return [op.Mul(g, _where(ctx, op.Greater(x, float(ctx.attr("alpha", 1.0))), x))]

@@ -8,11 +8,55 @@ from onnxshap.autodiff.registry import Cotangents, vjp
 from onnxshap.autodiff.windows import Windows, sum_over_windows
 
 
-@vjp("Conv", form="flat", inputs=(0,), family="exact-linear")
+@vjp("Conv", form="flat", family="product")
 def conv(ctx: Context, g: ir.Value) -> Cotangents:
-    """dx = transposed convolution of g with W."""
-    kernel = ctx.known_dims(list(range(2, len(ctx.dims(1)))), 1)
-    w, group = Windows.of(ctx, kernel), int(ctx.attr("group", 1))
+    """dx = transposed convolution of g with W;  dW = convolution of x with g;  dB = sum of g."""
+    w = Windows.of(ctx, _kernel(ctx))
+    dx = _of_image(ctx, g, w) if ctx.needs(0) else None
+    pads = w.begin + w.end
+    dw = _of_weights(ctx, ctx.x(0), g, w.strides, w.dilations, pads) if ctx.needs(1) else None
+    return [dx, dw, _of_bias(ctx, g)]
+
+
+def _kernel(ctx: Context) -> list[int]:
+    return ctx.known_dims(list(range(2, len(ctx.dims(1)))), 1)
+
+
+def _of_bias(ctx: Context, g: ir.Value) -> ir.Value | None:
+    axes = [0, *range(2, len(ctx.output_dims()))]
+    return ctx.op.ReduceSum(g, axes, keepdims=0) if ctx.needs(2) else None
+
+
+def _of_weights(
+    ctx: Context,
+    image: ir.Value,
+    picture: ir.Value,
+    strides: list[int],
+    dilations: list[int],
+    pads: list[int],
+) -> ir.Value:
+    """Kernels [O, A, *kernel] between an image [N, group A, ..] and the picture [N, O, ..] of it.
+
+    A convolution of the one with the other, samples as channels: a picture's neighbours are
+    ``strides`` apart in the image, a kernel's ``dilations``.
+    """
+    op, group, rank = ctx.op, int(ctx.attr("group", 1)), len(strides)
+    swap = [1, 0, *range(2, 2 + rank)]
+    image, picture = op.Transpose(image, perm=swap), op.Transpose(picture, perm=swap)
+    if group > 1:
+        channels = ctx.known_dims([1], 1)[0]
+        parts = op.Concat([group, channels, -1], op.Shape(image, start=2), axis=0)
+        image = op.Transpose(op.Reshape(image, parts), perm=[1, 0, *range(2, 3 + rank)])
+        image = op.Reshape(image, op.Concat([channels, -1], op.Shape(image, start=3), axis=0))
+    settings = {"strides": dilations, "dilations": strides, "pads": pads, "group": group}
+    found = op.Transpose(op.Conv(image, picture, **settings), perm=swap)
+    if max(strides) > 1:  # a stride may leave a rest
+        found = op.Slice(found, [0] * rank, _kernel(ctx), list(range(2, 2 + rank)))
+    return found
+
+
+def _of_image(ctx: Context, g: ir.Value, w: Windows) -> ir.Value:
+    kernel, group = w.kernel, int(ctx.attr("group", 1))
     if set(w.strides) == {1}:
         # A convolution with flipped kernels and swapped channels: a faster kernel than
         # ConvTranspose, and the runtime derives its weights once, at load.
@@ -21,8 +65,9 @@ def conv(ctx: Context, g: ir.Value) -> Cotangents:
         if min(pads) >= 0:
             weights = _adjoint_weights(ctx, group, kernel)
             settings = {"pads": pads, "dilations": w.dilations, "group": group}
-            return [ctx.op.Conv(g, weights, **settings)]
-    return [sum_over_windows(ctx, g, ctx.x(1), w, group)]
+            return ctx.op.Conv(g, weights, **settings)
+    found: ir.Value = sum_over_windows(ctx, g, ctx.x(1), w, group)
+    return found
 
 
 def _adjoint_weights(ctx: Context, group: int, kernel: list[int]) -> ir.Value:
@@ -44,10 +89,10 @@ def _adjoint_weights(ctx: Context, group: int, kernel: list[int]) -> ir.Value:
     return weights
 
 
-@vjp("ConvTranspose", form="flat", inputs=(0,), family="exact-linear")
+@vjp("ConvTranspose", form="flat", family="product")
 def conv_transpose(ctx: Context, g: ir.Value) -> Cotangents:
-    """dx = convolution of g with W, W [C, O/group, *kernel]."""
-    kernel = ctx.known_dims(list(range(2, len(ctx.dims(1)))), 1)
+    """dx = convolution of g with W, W [C, O/group, *kernel];  dW = of g with x;  dB = sum of g."""
+    kernel = _kernel(ctx)
     rank = len(kernel)
     strides = list(ctx.attr("strides", [1] * rank))
     dilations = list(ctx.attr("dilations", [1] * rank))
@@ -58,7 +103,9 @@ def conv_transpose(ctx: Context, g: ir.Value) -> Cotangents:
     if auto.startswith("SAME") or ctx.attr("output_shape") is not None:
         pads = _pads_for_output(ctx, kernel, strides, dilations, auto)
     settings = {"strides": strides, "dilations": dilations, "group": int(ctx.attr("group", 1))}
-    return [ctx.op.Conv(g, ctx.x(1), pads=pads, **settings)]
+    dx = ctx.op.Conv(g, ctx.x(1), pads=pads, **settings) if ctx.needs(0) else None
+    dw = _of_weights(ctx, g, ctx.x(0), strides, dilations, pads) if ctx.needs(1) else None
+    return [dx, dw, _of_bias(ctx, g)]
 
 
 def _pads_for_output(

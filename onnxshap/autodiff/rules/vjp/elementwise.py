@@ -4,6 +4,7 @@ import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, vjp
+from onnxshap.graph.builder import Builder
 
 
 @vjp("Abs")
@@ -55,6 +56,22 @@ def mean(ctx: Context, g: ir.Value) -> Cotangents:
     """dx_i = g / n."""
     count = len(ctx.node.inputs)
     return [ctx.op.Mul(g, 1.0 / count)] * count
+
+
+@vjp("Mod")
+def mod(ctx: Context, g: ir.Value) -> Cotangents:
+    """da = g;  db = -g q, q = (a - y) / b the whole quotient."""
+    op = ctx.op
+    return [
+        g,
+        op.Neg(op.Mul(g, quotient(op, ctx.x(), ctx.x(1), ctx.y()))) if ctx.needs(1) else None,
+    ]
+
+
+def quotient(op: Builder, a: ir.Value, b: ir.Value, y: ir.Value) -> ir.Value:
+    """How often b is in a; y is what remains."""
+    whole: ir.Value = op.Round(op.Div(op.Sub(a, y), b))
+    return whole
 
 
 @vjp("Mul", family="product")

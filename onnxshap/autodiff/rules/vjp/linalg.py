@@ -1,10 +1,27 @@
 """Matrix products. All are bilinear: each cotangent is a product with the other operand."""
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context, MidpointContext
 from onnxshap.autodiff.registry import Cotangents, vjp
 from onnxshap.errors import UnsupportedOpError
+
+
+@vjp("Det", form="flat")
+def det(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g times the cofactors: determinants without row i and column j, with their signs."""
+    op, rank = ctx.op, len(ctx.dims())
+    size, x = ctx.known_dims([rank - 1])[0], ctx.x()
+    g = op.Unsqueeze(g, [-1, -2])
+    if size == 1:
+        return [g]
+    kept = np.array([[k for k in range(size) if k != i] for i in range(size)], np.int64)
+    minors = op.Gather(op.Gather(x, kept, axis=-1), kept, axis=rank - 2)
+    order = [*range(rank - 2), rank - 2, rank, rank - 1, rank + 1]
+    signs = np.array([[(-1) ** (i + j) for j in range(size)] for i in range(size)])
+    cofactors = op.Mul(op.Det(op.Transpose(minors, perm=order)), op.Cast(signs, to=g.dtype))
+    return [op.Mul(g, cofactors)]
 
 
 @vjp("Einsum", form="flat", family="product")
@@ -126,7 +143,7 @@ def _as_matrix(ctx: Context, g: ir.Value) -> ir.Value:
 
 def _transposed(ctx: Context, i: int, flat: bool) -> ir.Value:
     """Input ``i`` with its last two axes swapped."""
-    value = ctx.input(i) if flat else ctx.x(i)
+    value = ctx.own(i) if flat else ctx.x(i)
     rank = len(ctx.dims(i)) if flat else ctx.rank(i)
     if len(ctx.dims(i)) == 1:
         return ctx.op.Unsqueeze(value, [-1 if i == 0 else -2])

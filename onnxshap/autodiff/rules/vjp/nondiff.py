@@ -20,6 +20,7 @@ BLOCKED.update(
         "Floor",
         "Greater",
         "GreaterOrEqual",
+        "Hardmax",
         "IsInf",
         "IsNaN",
         "Less",

@@ -3,6 +3,7 @@
 import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
+from onnxshap.autodiff.products import credit, factors, last, running
 from onnxshap.autodiff.registry import Cotangents, vjp
 
 
@@ -32,6 +33,12 @@ def keep_axes(ctx: Context, value: ir.Value, axes: list[int], forward: bool = Fa
     return ctx.op.Unsqueeze(value, sorted(ctx.axes(axes)))
 
 
+@vjp("CumProd", form="paired", inputs=(0,))
+def cumprod(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx_i = (product before i) (sum over k >= i of g_k times the product from i to k, less i)."""
+    return [credit(running(ctx), g, ctx.x(), ctx.x())]
+
+
 @vjp("CumSum", form="flat", inputs=(0,), family="exact-linear")
 def cumsum(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = running sum of g from the other end."""
@@ -43,6 +50,12 @@ def cumsum(ctx: Context, g: ir.Value) -> Cotangents:
     return [total]
 
 
+@vjp("ReduceL1", form="paired", inputs=(0,))
+def reduce_l1(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g sign(x)."""
+    return [ctx.op.Mul(keep_axes(ctx, g, reduced_axes(ctx)), ctx.op.Sign(ctx.x()))]
+
+
 @vjp("ReduceL2", form="paired", inputs=(0,))
 def reduce_l2(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g x / y;  0 where y = 0."""
@@ -50,6 +63,20 @@ def reduce_l2(ctx: Context, g: ir.Value) -> Cotangents:
     g, y = keep_axes(ctx, g, axes), keep_axes(ctx, ctx.y(), axes, forward=True)
     zero = op.Cast(op.Equal(y, 0.0), to=y.dtype)
     return [op.Mul(ctx.x(), op.Div(g, op.Add(y, zero)))]
+
+
+@vjp("ReduceLogSum", form="flat", inputs=(0,))
+def reduce_log_sum(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g exp(-y)."""
+    return [expand_reduced(ctx, ctx.op.Mul(g, ctx.op.Exp(ctx.op.Neg(ctx.y()))), reduced_axes(ctx))]
+
+
+@vjp("ReduceLogSumExp", form="paired", inputs=(0,))
+def reduce_log_sum_exp(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = g exp(x - y)."""
+    op, axes = ctx.op, reduced_axes(ctx)
+    g, y = keep_axes(ctx, g, axes), keep_axes(ctx, ctx.y(), axes, forward=True)
+    return [op.Mul(g, op.Exp(op.Sub(ctx.x(), y)))]
 
 
 @vjp("ReduceMax", form="paired", inputs=(0,))
@@ -67,16 +94,33 @@ def reduce_extremum(ctx: Context, g: ir.Value) -> Cotangents:
 def reduce_mean(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g / n."""
     axes = reduced_axes(ctx)
-    return [_expand(ctx, ctx.op.Div(g, ctx.count(axes)), axes)]
+    return [expand_reduced(ctx, ctx.op.Div(g, ctx.count(axes)), axes)]
+
+
+@vjp("ReduceProd", form="paired", inputs=(0,))
+def reduce_prod(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx_i = g times the product of all elements but i."""
+    axes = reduced_axes(ctx)
+    g = keep_axes(ctx, g, axes)
+    for line, x in reversed(factors(ctx, axes, ctx.x())):
+        g = last(line, g, x, x)
+    return [g]
 
 
 @vjp("ReduceSum", form="flat", inputs=(0,), family="exact-linear")
 def reduce_sum(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g."""
-    return [_expand(ctx, g, reduced_axes(ctx))]
+    return [expand_reduced(ctx, g, reduced_axes(ctx))]
 
 
-def _expand(ctx: Context, g: ir.Value, axes: list[int]) -> ir.Value:
+@vjp("ReduceSumSquare", form="paired", inputs=(0,))
+def reduce_sum_square(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = 2 g x."""
+    g = keep_axes(ctx, g, reduced_axes(ctx))
+    return [ctx.op.Mul(g, ctx.op.Mul(ctx.x(), 2.0))]
+
+
+def expand_reduced(ctx: Context, g: ir.Value, axes: list[int]) -> ir.Value:
     """Repeat a reduced cotangent along the reduced axes; flat form."""
     shape = ctx.lift.shape(ctx.layout(), [1], ctx.input(0))
     return ctx.op.Expand(keep_axes(ctx, g, axes), shape)

@@ -1,5 +1,7 @@
 """Operators that move, repeat or drop elements: all linear, each the transpose of its node."""
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
@@ -14,6 +16,25 @@ from onnxshap.errors import UnsupportedOpError
 def cast(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g, in x's dtype."""
     return [ctx.op.Cast(g, to=ctx.layout().dtype)]
+
+
+@vjp("Col2Im", form="flat", inputs=(0,), family="exact-linear")
+def col2im(ctx: Context, g: ir.Value) -> Cotangents:
+    """dx = the blocks of g: where columns were added up, each takes the sum's cotangent."""
+    op, image = ctx.op, [int(n) for n in ctx.require(1, "image_shape").ravel()]
+    block, rank = [int(n) for n in ctx.require(2, "block_shape").ravel()], len(image)
+    pads, ones = ctx.attr("pads", [0] * 2 * rank), [1] * rank
+    place, inside = np.zeros((), np.int64), np.ones((), bool)
+    for i, (size, k) in enumerate(zip(image, block, strict=True)):
+        d, s = ctx.attr("dilations", ones)[i], ctx.attr("strides", ones)[i]
+        count = (size + pads[i] + pads[rank + i] - d * (k - 1) - 1) // s + 1
+        at = np.arange(k)[:, None] * d + np.arange(count) * s - pads[i]
+        at = at.reshape([1] * i + [k] + [1] * (rank - 1) + [count] + [1] * (rank - i - 1))
+        place, inside = place * size + at, inside & (at >= 0) & (at < size)
+    total = math.prod(image)
+    index = np.where(inside, place, total).reshape(math.prod(block), -1)  # the last is padding
+    flat = op.Pad(op.Reshape(g, [0, 0, -1]), [0, 0, 0, 0, 0, 1])
+    return [op.Reshape(op.Gather(flat, index, axis=2), ctx.shape(0))]
 
 
 @vjp("Concat", form="flat", family="exact-linear")
@@ -61,7 +82,7 @@ def expand(ctx: Context, g: ir.Value) -> Cotangents:
 @vjp("Unsqueeze", form="flat", inputs=(0,), family="exact-linear")
 def reshape(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g in x's shape."""
-    return [ctx.op.Reshape(g, ctx.shape(0))]
+    return [ctx.op.Reshape(g, ctx.shape(0), allowzero=int(0 in ctx.dims()))]
 
 
 @vjp("Identity", family="exact-linear")
@@ -100,7 +121,6 @@ _INTERPOLATION = (
     "coordinate_transformation_mode",
     "cubic_coeff_a",
     "exclude_outside",
-    "extrapolation_value",
     "mode",
     "nearest_mode",
 )
@@ -138,7 +158,7 @@ def _interpolation(
     """Matrix [output, size] of one axis's interpolation."""
     op, dtype = ctx.op, ctx.layout().dtype.numpy()
     identity = np.eye(size, dtype=dtype).reshape(1, 1, size, size)
-    settings = {name: ctx.attr(name) for name in _INTERPOLATION}
+    settings = {name: ctx.attr(name) for name in _INTERPOLATION}  # beyond the border: nothing of x
     roi = None
     if ctx.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
         bounds = ctx.require(1, "roi").ravel()

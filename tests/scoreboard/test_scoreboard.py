@@ -1,0 +1,317 @@
+"""ONNX's own operator tests judge every rule: a part of them here, all in `make full`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxshap.autodiff.context import Context
+from onnxshap.autodiff.registry import Cotangents, RuleSet, multiplier, vjp
+from onnxshap.graph.expand import EXPANDED
+from onnxshap.graph.lower import REWRITES
+from onnxshap.scoreboard import judge as judging
+from onnxshap.scoreboard.__main__ import main
+from onnxshap.scoreboard.board import Board
+from onnxshap.scoreboard.cases import Case, LeftOut, collect, sample
+from onnxshap.scoreboard.differences import Function, Unsettled, slopes
+from onnxshap.scoreboard.judge import Judged, Verdict, judge
+from onnxshap.scoreboard.run import judge_all
+from onnxshap.scoreboard.runners import Arrays
+from onnxshap.scoreboard.schemas import EXTRAS, coverage, differentiable
+from onnxshap.scoreboard.table import table
+
+FRACTION, SEED = 0.1, 0
+VERSION = "1.23"
+"""Of onnx: what the numbers and names below were counted with."""
+
+_MASKED = "a softmax of a row that is masked whole is no number, and 0 times it is none either"
+WRONG: dict[str, str] = {
+    "test_attention_23_boolmask_fullymasked_row_nan_robustness_expanded": _MASKED,
+    "test_attention_23_fullymasked_qk_matmul_output_mode3_zero_expanded": _MASKED,
+    "test_attention_24_fullymasked_qk_matmul_output_mode3_zero_expanded": _MASKED,
+    "test_attention_24_qk_matmul_output_mode3_softmax_precision_expanded": _MASKED,
+    "test_attention_4d_causal_nonpad_negative_offset_structural_empty_expanded": _MASKED,
+    "test_attention_4d_causal_padded_kv_bf16_expanded": _MASKED,
+    "test_attention_causal_boolmask_nan_robustness_expanded": _MASKED,
+    "test_attention_local_window_gqa_rank4_mask_expanded": _MASKED,
+    "test_reduce_prod_empty_set": "the rule reshapes what has no elements",
+}
+"""Cases that fail though a rule exists, and why: none but these may, and these must."""
+
+REFUSED = {
+    "AffineGrid": "its definition leaves ranks and types unknown",
+    "BatchNormalization": "training mode",
+    "Dropout": "training mode",
+    "Einsum": "an index twice in one operand",
+    "GRU": "a sequence of one step is taken for a batch of one, whose size is free",
+    "LSTM": "as GRU",
+    "RNN": "as GRU",
+}
+"""Operators that decline a use of theirs that the suite has."""
+
+MECHANICAL = (
+    "no float input",
+    "no float output",
+    "no float input the schema calls differentiable",
+    "operator of ai.onnx.ml",
+    "operator of ai.onnx.preview",
+    "operator of ai.onnx.preview.training",
+)
+"""Reasons that follow from a case's types."""
+
+UNJUDGED = {
+    "test_bernoulli": "random",
+    "test_bernoulli_double": "random",
+    "test_bernoulli_double_expanded": "random",
+    "test_bernoulli_expanded": "random",
+    "test_bernoulli_seed": "random, the same in every run but not the suite's",
+    "test_bernoulli_seed_expanded": "random, the same in every run but not the suite's",
+    "test_scan_sum": "the reference evaluator cannot run it",
+    "test_scatter_with_axis": "the reference evaluator has no Scatter, which is deprecated",
+    "test_scatter_without_axis": "the reference evaluator has no Scatter, which is deprecated",
+}
+"""Cases with floats at both ends that cannot be judged, and why."""
+
+
+@pytest.fixture(scope="module")
+def suite() -> tuple[list[Case], list[LeftOut]]:
+    return collect()
+
+
+@pytest.fixture(scope="module")
+def cases(suite: tuple[list[Case], list[LeftOut]]) -> dict[str, Case]:
+    return {case.name: case for case in suite[0]}
+
+
+def check(judged: Iterable[Judged], whole: bool = False) -> None:
+    """Whatever has a rule passes, but for the exceptions listed above, each by name."""
+    judged = list(judged)
+    verdicts = [v for j in judged for v in j.verdicts]
+    failing = {v.case for v in verdicts if v.status in ("wrong", "error")}
+    assert not {v for v in verdicts if v.case in failing - set(WRONG) and not v.passed}
+    refusing = {v.op for v in verdicts if v.status == "refused"}
+    assert refusing <= set(REFUSED)
+    unjudged = {j.case for j in judged if j.left_out}
+    assert unjudged <= set(UNJUDGED)
+    if whole:
+        assert failing == set(WRONG)
+        assert refusing == set(REFUSED)
+        assert unjudged == set(UNJUDGED)
+
+
+def test_a_sample_of_the_suite_passes(suite: tuple[list[Case], list[LeftOut]]) -> None:
+    chosen = sample(suite[0], FRACTION, SEED)
+    assert len(chosen) == round(FRACTION * len(suite[0]))
+    judged = list(judge_all(chosen))
+    check(judged)
+    passed = [v for j in judged for v in j.verdicts if v.passed]
+    assert {v.score for v in passed} == {"math", "deploy", "complete", "zero"}
+
+
+@pytest.mark.full
+def test_the_suite_passes(suite: tuple[list[Case], list[LeftOut]]) -> None:
+    board = Board(list(judge_all(suite[0], jobs=2)), suite[1], len(suite[0]))
+    print(table(board))
+    check(board.judged, whole=onnx.__version__.startswith(VERSION))
+
+
+def test_the_suite_is_what_it_was(suite: tuple[list[Case], list[LeftOut]]) -> None:
+    judged, left_out = suite
+    assert {x.reason for x in left_out} <= set(MECHANICAL)
+    names = [*(c.name for c in judged), *(x.name for x in left_out)]
+    assert len(names) == len(set(names))
+    assert len(names) == 1884 or not onnx.__version__.startswith(VERSION)
+
+
+def test_what_the_schemas_call_differentiable() -> None:
+    declared = differentiable()
+    found = coverage(vjp).of
+    assert found == (len(declared), sum(map(len, declared.values())), len(EXTRAS))
+    assert found == (120, 162, 15) or not onnx.__version__.startswith(VERSION)
+    assert "Scatter" not in declared  # deprecated
+    assert declared["Gemm"] == (0, 1, 2)
+    assert declared["Concat"] == (0,)  # any number of inputs count as one
+
+
+def test_without_rules_nothing_is_covered() -> None:
+    empty, replaced = coverage(RuleSet("vjp")), EXPANDED | set(REWRITES)
+    assert empty.operators == len(replaced & set(differentiable()))
+    assert set(empty.missing) == (set(differentiable()) | set(EXTRAS)) - replaced
+
+
+# The judge itself ---------------------------------------------------------------------------------
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, rules: RuleSet, op: str, wrong: object) -> None:
+    """Replace every rule of an operator by another function."""
+    for key, rule in list(rules.rules.items()):
+        if key[:2] == ("", op):
+            monkeypatch.setitem(rules.rules, key, replace(rule, function=wrong))
+
+
+def scores(judged: Judged) -> dict[str, str]:
+    return {v.score: v.status for v in judged.verdicts}
+
+
+def test_a_wrong_gradient_is_caught(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(ctx: Context, g: object) -> Cotangents:
+        """dx = g (1.001 - y^2)."""
+        y = ctx.y()
+        return [ctx.op.Mul(g, ctx.op.Sub(1.001, ctx.op.Mul(y, y)))]
+
+    case = cases["test_tanh"]
+    assert scores(judge(case)) == {"math": "pass", "deploy": "pass", "complete": "pass"}
+    plant(monkeypatch, vjp, "Tanh", wrong)
+    assert scores(judge(case)) == {"math": "wrong", "deploy": "pass", "complete": "pass"}
+    with pytest.raises(AssertionError):
+        check([judge(case)])
+
+
+def test_an_incomplete_multiplier_is_caught(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(ctx: Context, m: object) -> Cotangents:
+        """m times the gradient at the explicand."""
+        y = ctx.y()
+        return [ctx.op.Mul(m, ctx.op.Sub(1.0, ctx.op.Mul(y, y)))]
+
+    plant(monkeypatch, multiplier, "Tanh", wrong)
+    assert scores(judge(cases["test_tanh"]))["complete"] == "wrong"
+
+
+def test_a_rule_that_fails_or_is_missing_is_told(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(ctx: Context, g: object) -> Cotangents:
+        raise RuntimeError("broken")
+
+    plant(monkeypatch, vjp, "Tanh", broken)
+    assert scores(judge(cases["test_tanh"]))["math"] == "error"
+    for key in [key for key in vjp.rules if key[1] == "Tanh"]:
+        monkeypatch.delitem(vjp.rules, key)
+    (math,) = (v for v in judge(cases["test_tanh"]).verdicts if v.score == "math")
+    assert (math.status, math.note) == ("no rule", "no vjp rule for ai.onnx@13::Tanh")
+
+
+def test_a_runtime_that_disagrees_is_caught(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = judging.session
+
+    def session(proto: onnx.ModelProto) -> object:
+        run = own(proto)
+        return lambda feeds: {
+            name: y * 1.01 if "/contributions" in name else y for name, y in run(feeds).items()
+        }
+
+    monkeypatch.setattr(judging, "session", session)
+    assert scores(judge(cases["test_tanh"]))["deploy"] == "wrong"
+
+
+def test_a_gradient_where_there_is_none_is_caught(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(ctx: Context, g: object) -> Cotangents:
+        """dx = g, inside the bounds or not."""
+        return [g]  # type: ignore[list-item]
+
+    case = cases["test_clip_min_greater_than_max"]
+    assert scores(judge(case)) == {"zero": "pass"}
+    plant(monkeypatch, vjp, "Clip", wrong)
+    assert scores(judge(case)) == {"zero": "wrong"}
+
+
+# Differences --------------------------------------------------------------------------------------
+
+
+def function(f: object) -> Function:
+    def run(x: Arrays) -> Arrays:
+        return {"y": f(x["x"])}  # type: ignore[operator]
+
+    return Function(run, {"y": np.ones(3)})
+
+
+@pytest.mark.parametrize(
+    ("f", "derivative"),
+    [(np.sin, np.cos), (np.exp, np.exp), (np.sqrt, lambda x: 0.5 / np.sqrt(x))],
+)
+def test_differences_find_derivatives(f: object, derivative: object) -> None:
+    x, rng = {"x": np.array([0.5, 1.0, 2.0])}, np.random.default_rng(0)
+    found = slopes(function(f), x, "x", rng)
+    right = derivative(x["x"])  # type: ignore[operator]
+    assert found.gap(right) < 0.01
+    assert found.gap(right * 1.001) > 1
+    assert found.gap(right * np.nan) == np.inf
+    assert found.gap(right[:2]) == np.inf
+    assert not found.zero
+
+
+@pytest.mark.parametrize(
+    "f", [np.abs, np.floor, lambda x: np.maximum(x, 0), lambda x: np.cbrt(x - 0.0)]
+)
+def test_kinks_jumps_and_infinite_slopes_are_seen(f: object) -> None:
+    x, rng = {"x": np.array([0.0, 1.0, 2.0])}, np.random.default_rng(0)
+    with pytest.raises(Unsettled):
+        slopes(function(f), x, "x", rng)
+
+
+def test_what_is_not_finite_is_held() -> None:
+    x, rng = {"x": np.array([-np.inf, 1.0, 2.0])}, np.random.default_rng(0)
+    found = slopes(function(np.exp), x, "x", rng)
+    assert found.gap(np.exp(x["x"])) < 0.01
+
+
+# The command --------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_and_writes(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pytest.TempPathFactory,
+) -> None:
+    file = tmp_path / "board.json"  # type: ignore[operator]
+    monkeypatch.setattr(sys, "argv", ["scoreboard", "--op", "Tanh", "--jobs", "1"])
+    sys.argv += ["--failures", "--json", str(file)]
+    assert main() == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"ONNX {onnx.__version__} backend node tests: 2 cases, 2 with a")
+    assert "math           2 / 2" in printed
+    assert "not passed: 0" in printed
+    assert json.loads(file.read_text())["scores"]["math"] == {"passed": 2, "of": 2}
+
+
+def test_the_command_says_when_there_is_no_such_operator(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scoreboard", "--op", "Nothing"])
+    assert main() == 2
+    assert "the suite has no case of 'Nothing'" in capsys.readouterr().err
+
+
+def test_failures_and_exclusions_are_listed_by_name() -> None:
+    verdict = Verdict("math", "test_a", "Sin", "x", 0, "no rule", "no vjp rule for ai.onnx@22::Sin")
+    judged = [Judged("test_a", "Sin", [verdict]), Judged("test_b", "Cos", left_out="a kink")]
+    printed = table(Board(judged, [LeftOut("test_c", "Not", "no float input")], 2), failures=True)
+    assert "math           0 / 1" in printed
+    assert "    1  no rule: no vjp rule for ai.onnx@22::Sin" in printed
+    assert "test_a  Sin(x)  no rule" in printed
+    assert "    1  no float input: test_c" in printed
+    assert "    1  a kink: test_b" in printed
+
+
+def test_a_sample_is_the_same_for_the_same_seed(cases: dict[str, Case]) -> None:
+    every = list(cases.values())
+    assert sample(every, 0.1, 1) == sample(every, 0.1, 1) != sample(every, 0.1, 2)
+
+
+def test_the_library_does_not_load_it() -> None:
+    code = "import sys, onnxshap.explainer; print('onnxshap.scoreboard' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

@@ -104,7 +104,7 @@ class Running:
 
 
 def samples_first(array: np.ndarray | None, dtype: np.dtype) -> Any:
-    """[K, N, ...] -> [N, K, ...] in the model's dtype."""
+    """[K, N, ...] -> [N, K, ...] of ``dtype``."""
     return None if array is None else np.ascontiguousarray(array.swapaxes(0, 1), dtype)
 
 

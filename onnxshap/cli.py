@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="top1", help="index, topK, tuple or list; top1")
     parser.add_argument("--method", default="deepshap")
+    parser.add_argument("--rules", choices=("exact", "shap"), help="of deepshap; exact")
     _add_ends(parser)
 
 
@@ -126,6 +127,7 @@ def _explainer(options: argparse.Namespace) -> "Explainer":
         options.model,
         None if background is None else _arrays(background, "--background"),
         method=options.method,
+        rules=options.rules,
         target=_target(options.target),
         output=options.output,
         inputs=_names(options.inputs),

@@ -15,12 +15,14 @@ import onnx_ir as ir
 
 from onnxshap.errors import ExecutionError
 from onnxshap.graph.dependence import reachable
+from onnxshap.graph.files.external import kept_outside
+from onnxshap.graph.files.protobuf import LARGE, encode
 from onnxshap.graph.model import Model
 from onnxshap.graph.partition import extract, partition
 from onnxshap.graph.shapes import Known, infer
 from onnxshap.methods import Method, build_program
 from onnxshap.methods.program import Program
-from onnxshap.runtime.session import DeviceValue, Session, Stop, Worker
+from onnxshap.runtime.session import DeviceValue, NoKernelError, Session, Stop, Worker
 
 DeviceValues = dict[str, DeviceValue]
 
@@ -107,15 +109,42 @@ class Compiled:
 
     def _session(self, which: str, model: ir.Model) -> Session:
         if which not in self._sessions:
-            data = ir.serde.serialize_model(model).SerializeToString()
             # A one-shot file's references are folded by plain kernels. By the same kernels here,
             # the file's numbers are these: where explicand and reference nearly meet at a kink,
             # rounding alone moves a multiplier.
             plain = which == "reference"
-            self._sessions[which] = Session(
-                data, self._providers, self.worker, f"{which} pass", plain_kernels=plain
-            )
+            self._sessions[which] = self._load(model, f"{which} pass", plain)
         return self._sessions[which]
+
+    def _load(self, model: ir.Model, what: str, plain_kernels: bool = False) -> Session:
+        # Weights beyond one file's size are not copied into every session.
+        data = encode(ir.serde.serialize_model(model))
+        folder, outside = kept_outside(model)
+        try:
+            return Session(
+                data,
+                self._providers,
+                self.worker,
+                what,
+                plain_kernels=plain_kernels,
+                folder=folder,
+                mapped=outside >= LARGE,
+            )
+        except NoKernelError as error:
+            raise self._no_kernel(error, model) from error
+
+    def _no_kernel(self, error: NoKernelError, model: ir.Model) -> ExecutionError:
+        """Say which type the runtime has no kernel for, and what else there is."""
+        nodes = [n for n in model.graph if error.node and n.name == error.node]
+        types = [v.dtype for n in nodes for v in n.inputs if v is not None and v.dtype is not None]
+        floats = [str(t.numpy()) for t in types if t.is_floating_point()]
+        kind = floats[0] if floats else self.program.precision
+        named = f'node "{error.node}"' if nodes else "a part of another operator"
+        return ExecutionError(
+            f"onnxruntime has no kernel for {error.operator} in {kind} "
+            f"({named}) on these providers. Convert the model to float32, or name a provider that "
+            "has one with providers=; nothing is cast without being asked for."
+        )
 
     @property
     def device(self) -> str:
@@ -163,8 +192,7 @@ class Compiled:
         nodes = [n for n in model.graph if n.outputs[0] in depends - late]
         floats = [n for n in nodes if (d := n.outputs[0].dtype) and d.is_floating_point()]
         probe = extract(model, inputs, [n.outputs[0] for n in floats])
-        data = ir.serde.serialize_model(probe).SerializeToString()
-        session = Session(data, self._providers, self.worker, "search for non-finite values")
+        session = self._load(probe, "search for non-finite values")
         values = session.run(feeds, session.outputs)
         for node in floats:
             if not np.isfinite(values[str(node.outputs[0].name)].numpy()).all():
@@ -233,11 +261,8 @@ class Engine:
 def _changed(array: np.ndarray) -> np.ndarray:
     """A different sample of the same kind: features reversed, floats also shifted."""
     flipped = array.reshape(len(array), -1)[:, ::-1].reshape(array.shape)
-    return (
-        flipped * array.dtype.type(0.5) + array.dtype.type(0.1)
-        if array.dtype.kind == "f"
-        else flipped
-    )
+    is_float = ir.DataType.from_numpy(array.dtype).is_floating_point()
+    return flipped * array.dtype.type(0.5) + array.dtype.type(0.1) if is_float else flipped
 
 
 def _bytes_of_one(program: Program, sizes: Mapping[str, int]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from onnxshap.errors import CompletenessWarning, InputError, OnnxShapWarning
 from onnxshap.explanation import Explanation
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.inputs import Data, Inputs
-from onnxshap.methods import Method, named
+from onnxshap.methods import Method, Rules, named
 from onnxshap.oneshot import BackgroundAs, ChunkSizes, one_shot
 from onnxshap.refine import Refinement
 from onnxshap.runtime.progress import Progress, ProgressCallback
@@ -27,7 +27,7 @@ from onnxshap.targets import TargetSpec, expected_targets
 
 logger = logging.getLogger("onnxshap")
 
-_TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 5e-3}
+_TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
 _CUDA_TOLERANCE = 2e-5
 _QUADRATURE = 0.05, 0.01
 """Of the output difference, where Sundararajan et al. 2017, section 5, advise more steps; and of
@@ -62,6 +62,9 @@ class Explainer:
         Value to explain instead of the first output, e.g. the logits before a Softmax.
     inputs : str or sequence of str, optional
         Values to attribute to instead of the float inputs, e.g. a feature map.
+    rules : {"exact", "shap"}, optional
+        Multipliers of ``"deepshap"``: exact ones, or the numbers of shap.DeepExplainer wherever
+        those are right (see `onnxshap.methods.DeepShap`). By default the method's own, exact.
     providers : sequence of str, optional
         onnxruntime execution providers. By default CUDA where a device answers, else the CPU.
     max_memory : int, optional
@@ -89,10 +92,11 @@ class Explainer:
         target: TargetSpec = "top1",
         output: str | None = None,
         inputs: str | Sequence[str] | None = None,
+        rules: Rules | None = None,
         providers: Sequence[str] | None = None,
         max_memory: int | None = None,
     ) -> None:
-        self._model, self._method = load(model), named(method)
+        self._model, self._method = load(model), named(method, rules)
         graph = self._model.normalised.graph
         self._inputs = Inputs(graph, [str(v.name) for v in graph.inputs])
         self._max_memory = max_memory
@@ -316,7 +320,7 @@ class Explainer:
         completeness = self._engine.program.completeness
         if completeness == "expectation":
             return  # an error of the draw, which the standard error tells
-        tolerance = self._tolerance(several[0].dtype.name)
+        tolerance = self._tolerance
         lead = np.ndim(explanation.outputs)
         total = sum(np.abs(a).sum(tuple(range(lead, a.ndim)), dtype=np.float64) for a in several)
         base = explanation.base_values if explanation.base_values is not None else 0.0
@@ -330,16 +334,20 @@ class Explainer:
         worst = np.unravel_index(int(np.argmax(excess)), np.shape(gap))
         if excess[worst] > 0:
             advice = _ADVICE[completeness].format(tolerance, scale[worst])
+            note = f" Mind: {explanation.note}." if explanation.note else ""
             warnings.warn(
                 f"attributions of explicand {worst[0]} miss the output difference by "
-                f"{gap[worst]:.3g}, more than {advice}",
+                f"{gap[worst]:.3g}, more than {advice}{note}",
                 CompletenessWarning,
                 3,
             )
 
-    def _tolerance(self, dtype: str) -> float:
+    @property
+    def _tolerance(self) -> float:
+        """Of the coarsest type on the way: what a model rounds, no sum over its inputs restores."""
+        precision = self._engine.program.precision
         on_cuda = self._engine.compiled.device == "cuda"
-        return _CUDA_TOLERANCE if on_cuda and dtype == "float32" else _TOLERANCE[dtype]
+        return _CUDA_TOLERANCE if on_cuda and precision == "float32" else _TOLERANCE[precision]
 
 
 def _free_sizes(graph: ir.Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,30 @@ class Explanation:
         from onnxshap.plot import plot
 
         return plot(self, **options)
+
+    def to_shap(
+        self, *, feature_names: Sequence[str] | None = None, input: str | None = None
+    ) -> Any:
+        """Return these attributions as a ``shap.Explanation``, for shap's plots. Needs shap.
+
+        In shap's layout: targets last, ``[N, *x, K]``, and the channels of images after their
+        rows and columns, whatever they are in the model.
+
+        Parameters
+        ----------
+        feature_names : sequence of str, optional
+            Name of each feature, where a sample is a row of them.
+        input : str, optional
+            Which input, where several are explained.
+
+        Raises
+        ------
+        InputError
+            If shap is not installed, or an argument does not fit the explanation.
+        """
+        from onnxshap.interop.shap import to_shap
+
+        return to_shap(self, feature_names, input)
 
     def to_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write a page that stands alone: the figure and the facts beside it."""

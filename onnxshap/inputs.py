@@ -24,6 +24,11 @@ class InputSpec:
     symbols: tuple[str, ...]
     """The declared shape as it is shown in messages."""
 
+    @property
+    def is_float(self) -> bool:
+        """Whether it is of real numbers, and can be explained."""
+        return _is_float(self.dtype)
+
 
 class Inputs:
     """The inputs of a model, as its users must feed them: samples along the first axis."""
@@ -61,7 +66,7 @@ class Inputs:
     @property
     def floats(self) -> list[str]:
         """Names of the inputs that can be explained."""
-        return [s.name for s in self.specs.values() if s.dtype.kind == "f"]
+        return [s.name for s in self.specs.values() if s.is_float]
 
     def by_name(
         self, data: Data, what: str, expected: Iterable[str] | None = None
@@ -116,8 +121,8 @@ class Inputs:
                 f'{what}: input "{name}" expects shape {shape}, samples first; got '
                 f"{list(array.shape)}"
             )
-        same_kind = array.dtype.kind == spec.dtype.kind
-        if array.dtype != spec.dtype and not (same_kind and spec.dtype.kind == "f"):
+        both_float = spec.is_float and _is_float(array.dtype)
+        if array.dtype != spec.dtype and not both_float:
             raise InputError(
                 f'{what}: input "{name}" expects {spec.dtype}, got {array.dtype}; convert it '
                 f"with .astype({spec.dtype.name!r}) if that is what you mean"
@@ -141,7 +146,7 @@ class Inputs:
                 self._tell_cast(name, part.dtype, spec.dtype)
                 with np.errstate(over="ignore"):  # infinite then, and named below
                     part = part.astype(spec.dtype)
-            if spec.dtype.kind == "f" and not np.isfinite(part).all():
+            if spec.is_float and not np.isfinite(part).all():
                 bad = np.unique(np.nonzero(~np.isfinite(part))[0]) + start
                 kind = "NaN" if np.isnan(part).any() else "infinite"
                 raise InputError(
@@ -157,6 +162,10 @@ class Inputs:
             warnings.warn(
                 f'input "{name}": {given} is cast to the model\'s {wanted}', OnnxShapWarning, 4
             )
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    return dtype.kind == "f" or dtype.name == "bfloat16"  # numpy's own types end at float16
 
 
 def release(arrays: Iterable[np.ndarray]) -> None:

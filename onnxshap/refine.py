@@ -117,13 +117,13 @@ class Refinement:
         seeds = target.seeds(outputs)
         plan = self._plan(stop - start, len(seeds))
         explained = partial(self._explanation, target, outputs, seeds, (start, stop))
-        running, weights = Running(), self._weights
+        running, weights, number = Running(), self._weights, self._program.number
         for references in self._reference_chunks(plan, groups):
             rows = range(1) if references is None else references.rows
             chunk = Chunk(self._per_reference, references, plan.steps < len(weights))
             for first in range(0, len(weights), plan.steps):
                 steps = range(first, min(first + plan.steps, len(weights)))
-                self._run_pairs(chunk, groups, references, seeds.astype(outputs.dtype), plan, steps)
+                self._run_pairs(chunk, groups, references, seeds.astype(number), plan, steps)
                 self.done += len(rows) * len(steps)
                 if steps.stop < len(weights):
                     share = float(weights[: steps.stop].sum())
@@ -315,7 +315,7 @@ class Refinement:
         running: Running,
     ) -> Explanation:
         (start, stop), means, program = rows, running.means, self._program
-        dtype = outputs.dtype
+        dtype = program.number
         attributions = {s: samples_first(m.mean, dtype) for s, m in means.items()}
         errors = {s: samples_first(m.standard_error, dtype) for s, m in means.items()}
         per_reference = None

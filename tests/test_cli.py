@@ -72,6 +72,15 @@ def test_explain_writes_the_arrays(run: Run) -> None:
     np.testing.assert_array_equal(found.targets, [2, 2])
 
 
+def test_rules_of_shap(run: Run) -> None:
+    status, out, err = run(*EXPLAIN, "--rules", "shap", "--out", "e.npz")
+    assert (status, err) == (0, "")
+    assert "multipliers as shap.DeepExplainer has them" in out
+    status, _, err = run(*EXPLAIN, "--rules", "shap", "--method", "gradient", "--out", "e.npz")
+    assert status == 2
+    assert "rules for DeepLIFT multipliers, and method 'gradient' has none" in err
+
+
 @pytest.mark.parametrize(
     ("target", "shape"),
     [("top1", (2,)), ("top2", (2, 2)), ("(3,)", (2,)), ("[0, 4]", (2, 2)), ("-1", (2,))],

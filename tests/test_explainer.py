@@ -18,10 +18,10 @@ from onnxshap import compiled as compiled_module
 from onnxshap.autodiff.registry import multiplier
 from onnxshap.compiled import Compiled
 from onnxshap.runtime.session import Session, Stopped
+from onnxshap.scoreboard.reference_ops import CORRECTED
 from tests.helpers import models
 from tests.helpers.compare import close
 from tests.helpers.models import Arrays
-from tests.helpers.reference_ops import CORRECTED
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 5e-3}
 MIXING = [name for name in models.SUPPORTED if "over the batch" in name]

@@ -9,9 +9,10 @@ import onnx_ir as ir
 import pytest
 
 from onnxshap.autodiff.context import Context
-from onnxshap.autodiff.registry import Cotangents, RuleSet, multiplier, vjp
+from onnxshap.autodiff.registry import Cotangents, RuleSet, multiplier, shap, vjp
 from onnxshap.autodiff.secants import exp_secant, ratio
 from onnxshap.autodiff.windows import max_positions, zero
+from tests.autodiff import test_shap
 from tests.autodiff.test_formulas import expected
 from tests.helpers.cases import CASES, Case, N, ints, normal
 from tests.helpers.gradcheck import (
@@ -39,7 +40,7 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def plant() -> Iterator[Plant]:
     """Replace an operator's rule until the test ends."""
-    before = {id(rules): dict(rules.rules) for rules in (vjp, multiplier)}
+    before = {id(rules): dict(rules.rules) for rules in (vjp, multiplier, shap)}
 
     def put(rules: RuleSet, op: str, function: Callable[..., Cotangents], **changes: Any) -> None:
         keys = [key for key in rules.rules if key[1] == op]
@@ -49,7 +50,7 @@ def plant() -> Iterator[Plant]:
         forget()
 
     yield put
-    for rules in (vjp, multiplier):
+    for rules in (vjp, multiplier, shap):
         rules.rules = before[id(rules)]
     forget()
 
@@ -193,6 +194,19 @@ def test_another_complete_rule_is_told_apart(plant: Plant, rng: np.random.Genera
     plant(multiplier, "Softmax", elementwise_quotient)
     assert completeness_gap(case, rng) < COMPLETE_BOUND
     assert formula_gap(case, rng) > 1e3 * FORMULA_BOUND
+
+
+@pytest.mark.parametrize("name", ["Relu", "Tanh", "MaxPool-2x2", "Softmax"])
+def test_a_shap_rule_without_its_threshold_is_caught(
+    name: str, plant: Plant, rng: np.random.Generator
+) -> None:
+    case = row(name)
+    x = {"x0": rng.choice([4e-8, -4e-8, 0.5], (16, *case.free["x0"][1:]))}
+    r = test_shap.around(case, x, rng)
+    assert test_shap.gap(case, x, r, rng) < FORMULA_BOUND
+    exact = next(rule for (_, op, _), rule in multiplier.rules.items() if op == case.op)
+    plant(shap, case.op, exact.function)
+    assert test_shap.gap(case, x, r, rng) > 10 * FORMULA_BOUND
 
 
 def test_imprecise_multipliers_are_caught(plant: Plant, rng: np.random.Generator) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "onnxshap"
 
 # Layers from the bottom up: a room may import itself and rooms below, and those third parties.
-ROOMS = ["errors", "graph", "autodiff", "homogeneity", "methods", "runtime", "top"]
+ROOMS = ["errors", "graph", "autodiff", "homogeneity", "methods", "runtime", "top", "scoreboard"]
 MAY_IMPORT = {
     "errors": set(),
     "graph": {"errors"},
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "methods": {"errors", "graph", "autodiff", "homogeneity"},
     "runtime": {"errors"},
     "top": {"errors", "graph", "autodiff", "homogeneity", "methods", "runtime"},
+    "scoreboard": {"errors", "graph", "autodiff", "methods"},
 }
 NEVER = {
     "errors": {"onnx", "onnx_ir", "onnxruntime", "numpy"},
@@ -29,6 +30,7 @@ NEVER = {
     "methods": {"onnxruntime", "matplotlib"},
     "runtime": {"onnx", "onnx_ir", "matplotlib"},
     "top": {"torch", "onnxscript", "spox"},
+    "scoreboard": {"matplotlib", "torch"},
 }
 
 
@@ -100,6 +102,7 @@ def test_vjp_rules_do_not_import_one_another() -> None:
         ("onnxshap.autodiff.engine", "onnxruntime"),
         ("onnxshap.homogeneity.proof", "onnxshap.autodiff.registry"),
         ("onnxshap.methods.deepshap", "onnxshap.explainer"),
+        ("onnxshap.explainer", "onnxshap.scoreboard.judge"),
     ],
 )
 def test_the_check_itself_can_fail(module: str, name: str) -> None:

@@ -93,13 +93,13 @@ def gated() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("method", ["deepshap", "gradient"])
-def test_control_flow_is_refused_by_name(method: str) -> None:
-    background = np.ones((1, 3), np.float32) if method == "deepshap" else None
-    with pytest.raises(onnxshap.UnsupportedOpError, match='"gate"'):
-        onnxshap.Explainer(gated(), background, method=method, target=0)
-    report = onnxshap.check(gated())
-    assert not report.ok
-    assert 'If, node "gate"' in str(report)
+def test_what_a_branch_captures_counts(method: str) -> None:
+    background = np.zeros((1, 3), np.float32) if method == "deepshap" else None
+    x = np.array([[1.5, 0.5, -1]], np.float32)
+    found = onnxshap.Explainer(gated(), background, method=method, target=0)(x)
+    slope = 3.0 if method == "gradient" else 4.5  # y = 2 relu(x) + x
+    np.testing.assert_allclose(found.attributions, [[slope, 0, 0]], atol=1e-6)
+    assert onnxshap.check(gated()).ok
 
 
 def test_broadcasting_along_unknown_sizes_is_refused_when_it_happens() -> None:

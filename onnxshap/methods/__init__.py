@@ -1,11 +1,12 @@
 """Methods: each is a graph transformation, from a model to a program that explains it."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from onnxshap.errors import InputError
 from onnxshap.graph.model import Model
-from onnxshap.methods.deepshap import DeepShap
+from onnxshap.methods.deepshap import DeepShap, Rules
 from onnxshap.methods.draft import Draft
 from onnxshap.methods.gradient import Gradient, InputXGradient
 from onnxshap.methods.noise import Random, SmoothGrad
@@ -21,6 +22,7 @@ __all__ = [
     "IntegratedGradients",
     "Method",
     "Random",
+    "Rules",
     "SmoothGrad",
     "XGradient",
     "build_program",
@@ -58,8 +60,25 @@ _METHODS: dict[str, Callable[[], Method]] = {
 }
 
 
-def named(method: str | Method) -> Method:
-    """Return the method object a name stands for; objects are returned as they are."""
+def named(method: str | Method, rules: Rules | None = None) -> Method:
+    """Return the method object a name stands for; objects are returned as they are.
+
+    ``rules``: of its multipliers, in place of the method's own.
+    """
+    found = _named(method)
+    if rules is None:
+        return found
+    if isinstance(found, DeepShap):
+        return replace(found, rules=rules)
+    if DeepShap(rules) == DeepShap():
+        return found  # exact is what every method is
+    raise InputError(
+        f"rules={rules!r}: these are rules for DeepLIFT multipliers, and method {found.name!r} has "
+        "none; take method='deepshap', or leave out rules="
+    )
+
+
+def _named(method: str | Method) -> Method:
     if not isinstance(method, str):
         wanted = ("name", "needs_background", "build")
         if isinstance(method, type) or not all(hasattr(method, w) for w in wanted):

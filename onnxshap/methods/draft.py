@@ -8,12 +8,13 @@ import numpy as np
 import onnx_ir as ir
 
 import onnxshap.autodiff.rules.multiplier
+import onnxshap.autodiff.rules.shap
 import onnxshap.autodiff.rules.vjp  # noqa: F401  registers the rules
 from onnxshap.autodiff.engine import Walk
 from onnxshap.autodiff.lift import Lead, Lift
 from onnxshap.autodiff.registry import RuleSet
-from onnxshap.errors import InputError, UnknownShapeError, UnsupportedOpError
-from onnxshap.graph.batch import Layouts, analyse, batched_inputs
+from onnxshap.errors import InputError, UnknownShapeError
+from onnxshap.graph.batch import Layouts, analyse, batched_inputs, is_half
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.dependence import (
     ancestors,
@@ -21,9 +22,18 @@ from onnxshap.graph.dependence import (
     cut_every_path,
     node_inputs,
     reachable,
+    rebound,
 )
+from onnxshap.graph.lower import lower
 from onnxshap.graph.model import Model
-from onnxshap.methods.program import Completeness, Fill, Filled, Program, Steps
+from onnxshap.methods.program import Completeness, Fill, Filled, Precision, Program, Steps
+
+_COARSE_FIRST: list[tuple[ir.DataType, Precision]] = [
+    (ir.DataType.BFLOAT16, "bfloat16"),
+    (ir.DataType.FLOAT16, "float16"),
+    (ir.DataType.FLOAT, "float32"),
+    (ir.DataType.DOUBLE, "float64"),
+]
 
 
 class Draft:
@@ -54,11 +64,17 @@ class Draft:
         )
         if not self.sources:
             raise InputError("the model has no float input to explain; name one with inputs=")
-        layouts = analyse(graph, list(graph.inputs), separable, self.target)
+        lowered = lower(graph, self.sources, self.target)
+        self.sources = [lowered.get(v, v) for v in self.sources]
+        self.target = lowered.get(self.target, self.target)
+        layouts = analyse(graph, list(graph.inputs), separable, self.target, self.sources)
         self._require_float_target()
         self.output_batch = layouts.batch_axis(self.target)
         self.batched = bool(batched_inputs(graph))
         self.layouts: Layouts = layouts
+        between = reachable(graph, self.sources) & ancestors(graph, [self.target])
+        types = {v.dtype for v in between}
+        self.precision: Precision = next((p for t, p in _COARSE_FIRST if t in types), "float32")
         # The runtime infers inner shapes better than a file declares them: a declared batch name
         # would tie explicands to references.
         for node in graph:
@@ -70,7 +86,7 @@ class Draft:
         self.counterparts: dict[ir.Value, ir.Value] = {}
         layout = self.layouts[self.target]
         rank = len(layout.dims) + (1 if layout.batch is not None else 0)
-        self.seed = self._add_input("seed", layout.dtype, [None] * rank)
+        self.seed = self._add_input("seed", layout.number, [None] * rank)
         self._filled: dict[str, Filled] = {}
         self._steps: Steps | None = None
         self._rules_hash = ""
@@ -123,8 +139,7 @@ class Draft:
     @property
     def number(self) -> ir.DataType:
         """Type of the numbers a method feeds: float64 in float64 models, else float32."""
-        double = self.layouts[self.target].dtype == ir.DataType.DOUBLE
-        return ir.DataType.DOUBLE if double else ir.DataType.FLOAT
+        return self.layouts[self.target].number
 
     def add_steps(self, weights: np.ndarray) -> ir.Value:
         """Append the input [S] for the weights of the steps; the explanation sums over them."""
@@ -170,17 +185,11 @@ class Draft:
                 self._copy_node(node, copies, side)
 
     def _copy_node(self, node: ir.Node, copies: dict[ir.Value, ir.Value], side: str) -> None:
-        if len(node_inputs(node)) > len(node.inputs):
-            raise UnsupportedOpError(
-                f'{node.op_type} "{node.name}" depends on the explained input through values its '
-                "subgraph captures; control flow cannot be explained yet. Explain a part of the "
-                "model after it (inputs=)."
-            )
         twin = ir.Node(
             node.domain,
             node.op_type,
             [copies.get(v, v) if v is not None else None for v in node.inputs],
-            list(node.attributes.values()),
+            [rebound(a, copies) for a in node.attributes.values()],
             num_outputs=len(node.outputs),
             name=f"{side}/{node.name}",
             metadata_props={"onnxshap.side": side, "onnxshap.of": node.name or ""},
@@ -267,12 +276,11 @@ class Draft:
         """
         op, separable = self.op, self.layouts.separable
         ends: dict[str, dict[str, str]] = {"contributions": {}, "mean": {}, "deviation": {}}
-        outputs: list[ir.Value] = [self.target]
+        output = self._readable(self.target, "explicands")
         reference_output = self.counterparts.get(self.target)
         if reference_output is not None:
-            reference_output.shape = self._shape(self.target, ["references"])
-            outputs.append(reference_output)
-        self.target.shape = self.target.shape or self._shape(self.target, ["explicands"])
+            reference_output = self._readable(reference_output, "references")
+        outputs = [v for v in (output, reference_output) if v is not None]
         with op.scope("attribution", side="backward"):
             for source in self.sources:
                 value = self._contribution(source, contributions)
@@ -297,7 +305,7 @@ class Draft:
             references=twins,
             held=held,
             seed=str(self.seed.name),
-            output=str(self.target.name),
+            output=str(output.name),
             reference_output=None if reference_output is None else str(reference_output.name),
             sources=[str(v.name) for v in self.sources],
             contributions=ends["contributions"],
@@ -309,6 +317,8 @@ class Draft:
             source_batch={str(v.name): self.layouts.batch_axis(v) for v in self.sources},
             output_sample=tuple(d or 0 for d in self.sample_dims(self.target)),
             source_sample={str(v.name): self.sample_dims(v) for v in self.sources},
+            number=self.number.numpy(),
+            precision=self.precision,
             method=self.method,
             rules_hash=self._rules_hash,
             closed=self.closed if base != "zero" else not self.overlapping,
@@ -319,6 +329,17 @@ class Draft:
             steps=self._steps,
             filled=self._filled,
         )
+
+    def _readable(self, value: ir.Value, lead: str) -> ir.Value:
+        """Return one side's target, float32 where it is narrower; ``lead``: its batch axis."""
+        if is_half(value.dtype):
+            with self.op.scope("output", side="seed"):
+                wide = self.op.Cast(value, to=self.number)
+            wide.name = self.op.fresh(f"{value.name}/float32")
+            value = wide
+        if lead == "references" or value.shape is None:
+            value.shape = self._shape(self.target, [lead])
+        return value
 
     @property
     def overlapping(self) -> bool:
@@ -378,7 +399,7 @@ class Draft:
         layout = self.layouts[source]
         value = found.get(source)
         if value is None:
-            zeros = self.op.Mul(source, 0.0)
+            zeros = self.op.Mul(self.lift.wide(source), 0.0)
             value = self.lift.pair(zeros, layout, "explicand", layout)
             value = self.lift.spread(value, layout)
         if layout.batch:

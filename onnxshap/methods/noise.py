@@ -50,7 +50,7 @@ class SmoothGrad:
                 rngs = [np.random.default_rng([self.seed, index, s]) for s in steps]
                 return np.stack([rng.standard_normal(shape) for rng in rngs])
 
-            dtype, dims = draft.layouts[value].dtype, draft.sample_dims(value)
+            dtype, dims = draft.layouts[value].number, draft.sample_dims(value)
             filled = draft.add_filled(f"{value.name}/noise", dtype, dims, draws)
             extent = points.explicand(self._extent(draft, value), value)
             noise = op.Mul(points.displacements(filled, value), extent)
@@ -103,7 +103,7 @@ class Random:
 
         dims = ["explicands", *draft.sample_dims(source)]
         name = f"{source.name}/noise"
-        noise = op.Squeeze(draft.add_filled(name, layout.dtype, dims, draws, "explicands"), [0])
+        noise = op.Squeeze(draft.add_filled(name, layout.number, dims, draws, "explicands"), [0])
         if axis is None or not (draft.batched or layout.batch is not None):
             return op.Squeeze(noise, [0])
         if axis:

@@ -43,7 +43,7 @@ class Points:
     def positions(self, filled: ir.Value, value: ir.Value) -> ir.Value:
         """Lay [S, M] or [S, 1], a number for each step, out to broadcast against ``value``."""
         layout = self.draft.layouts[value]
-        filled = self._as(layout.dtype, filled)
+        filled = self._as(layout.number, filled)
         if layout.batch is None:  # one point at a time
             return self.op.Squeeze(filled, [0, 1])
         after = len(layout.dims) - layout.batch - 1
@@ -106,8 +106,9 @@ class Points:
             return {s: self._summed(found[p], s) for s, p in copies.items() if p in found}
 
     def _flat(self, value: ir.Value, like: ir.Value) -> ir.Value:
-        """Points' axes -> one batch of points."""
+        """Points' axes -> one batch of points, in the dtype the model takes."""
         layout = self.draft.layouts[like]
+        value = self._as(layout.dtype, value)
         return self._grid.flatten(self._grid.spread(value, layout), layout, like)
 
     def _over_points(self) -> Lift:
@@ -137,21 +138,18 @@ class Points:
     def _summed(self, gradient: ir.Value, source: ir.Value) -> ir.Value:
         """Targets x points -> pair form of the draft: the weighted sum over the steps.
 
-        Weighed here, not in the seed, and never in float16: a weight of 1 / S there would push
-        what flows back below the least number.
+        Weighed here, not in the seed: a weight of 1 / S there would make small what is cut off
+        where the model's own numbers are narrow.
         """
         op, layout = self.op, self.draft.layouts[source]
-        wide = ir.DataType.FLOAT if layout.dtype.itemsize < 4 else layout.dtype
-        gradient, weight = self._as(wide, gradient), self._as(wide, self._weight)
+        weight = self._as(layout.number, self._weight)
         if layout.batch is None:
-            summed = op.Mul(gradient, op.Squeeze(weight, [0]))
-        else:
-            lead = [*self.draft.lift.lead(True), self._grid.sizes["steps"]]
-            apart = op.Reshape(gradient, self._grid.shape(layout, lead, source))
-            after = len(layout.dims) - layout.batch - 1
-            weighed = op.Mul(apart, op.Unsqueeze(weight, list(range(1, 1 + after))))
-            summed = op.ReduceSum(weighed, [layout.batch + len(lead) - 1], keepdims=0)
-        return self._as(layout.dtype, summed)
+            return op.Mul(gradient, op.Squeeze(weight, [0]))
+        lead = [*self.draft.lift.lead(True), self._grid.sizes["steps"]]
+        apart = op.Reshape(gradient, self._grid.shape(layout, lead, source))
+        after = len(layout.dims) - layout.batch - 1
+        weighed = op.Mul(apart, op.Unsqueeze(weight, list(range(1, 1 + after))))
+        return op.ReduceSum(weighed, [layout.batch + len(lead) - 1], keepdims=0)
 
     def _as(self, dtype: ir.DataType, value: ir.Value) -> ir.Value:
         return value if value.dtype == dtype else self.op.Cast(value, to=dtype)

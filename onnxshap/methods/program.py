@@ -16,6 +16,8 @@ expectation: on average over what the method draws; more references make it smal
 none:        not promised; no residual is given.
 """
 
+Precision = Literal["float64", "float32", "float16", "bfloat16"]
+
 Fill = Callable[[Mapping[str, np.ndarray], range, range], np.ndarray]
 """``fill(explicands, references, steps)``: what a method feeds to an input of its own.
 
@@ -78,6 +80,10 @@ class Program:
     output_sample: tuple[int, ...]
     source_sample: dict[str, tuple[int | None, ...]]
     """Shape of one sample of the output and of each source."""
+    number: np.dtype
+    """Type of seeds and attributions: float64 in float64 models, else float32."""
+    precision: Precision
+    """The coarsest type the model runs in between sources and output: what it rounds to."""
     method: str
     rules_hash: str
     closed: bool

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.compiled import Compiled
+from onnxshap.graph.batch import is_half
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.constants import embed, initializer
 from onnxshap.graph.scan import scan
@@ -226,6 +227,8 @@ class Averaging:
         value, rank = self._values[source], len(self._program.source_sample[source]) + 1
         if axis:
             value = op.Transpose(value, perm=[axis, *(a for a in range(rank) if a != axis)])
+        if is_half(value.dtype):
+            value = op.Cast(value, to=ir.DataType.FLOAT)
         zeros = op.Mul(op.Unsqueeze(value, [0]), 0.0)
         if not (each_reference and self._program.references):
             return op.Expand(zeros, [self._targets, *[1] * rank])

@@ -123,7 +123,7 @@ class _OneShot:
             if indices is not None:
                 extra["target"] = indices
         self._seal(extra)
-        return Model(ir.serde.serialize_model(self._ir))
+        return Model(ir.serde.serialize_model(self._ir), self._model.folder)
 
     def _averages(self) -> Averages:
         return Averaging(

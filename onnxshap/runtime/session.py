@@ -1,5 +1,7 @@
 """One onnxruntime session: values stay on its device, and a run can be stopped at once."""
 
+import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,9 @@ import onnxruntime as ort
 from onnxshap.errors import ExecutionError, OnnxShapError, ProviderError
 from onnxshap.runtime.providers import CUDA, choose
 
+_BFLOAT16 = 16  # in onnx.TensorProto
+_NO_KERNEL = re.compile(r"find an implementation for (\w+)\(\d+\) node with name '(.*)'")
+
 T = TypeVar("T")
 DeviceValue = Any
 """An `onnxruntime.OrtValue`; untyped because the package ships no types."""
@@ -21,6 +26,16 @@ class Stopped(OnnxShapError):
 
     def __init__(self) -> None:
         super().__init__("stopped before it was complete")
+
+
+class NoKernelError(ExecutionError):
+    """The runtime cannot run an operator in the types it is given."""
+
+    def __init__(self, what: str, operator: str, node: str) -> None:
+        super().__init__(
+            f'onnxruntime cannot load the {what}: it has no kernel for {operator}, node "{node}"'
+        )
+        self.operator, self.node = operator, node
 
 
 class Stop:
@@ -85,6 +100,8 @@ class Session:
     """A compiled graph. ``count`` says how many were made, ``runs`` how often this one ran.
 
     ``plain_kernels``: run on the CPU without its blocked layout, as constant folding does.
+    ``folder``: of the model's external weights. ``mapped``: leave them there, mapped into memory
+    that sessions share, instead of in copies laid out for speed.
     """
 
     count = 0
@@ -97,6 +114,8 @@ class Session:
         what: str,
         *,
         plain_kernels: bool = False,
+        folder: str | os.PathLike[str] | None = None,
+        mapped: bool = False,
     ) -> None:
         asked = choose(providers)
         if CUDA in asked:
@@ -105,11 +124,22 @@ class Session:
         options.log_severity_level = 4
         # Between runs the threads of one session would spin against those of the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if folder is not None:
+            key = "session.model_external_initializers_file_folder_path"
+            options.add_session_config_entry(key, os.fspath(folder))
+        copying = ["ConstantFolding"] if mapped else []
+        if mapped:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if plain_kernels:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         try:
-            self._session = ort.InferenceSession(model, options, providers=_configured(asked))
+            self._session = ort.InferenceSession(
+                model, options, _configured(asked), disabled_optimizers=copying
+            )
         except Exception as error:  # onnxruntime raises a dozen classes without a common root
+            lacking = _NO_KERNEL.search(str(error))
+            if lacking:
+                raise NoKernelError(what, *lacking.groups()) from error
             raise ExecutionError(f"onnxruntime cannot load the {what}: {error}") from error
         granted = self._session.get_providers()
         missing = [p for p in asked if p not in granted]
@@ -155,6 +185,9 @@ class Session:
         if not isinstance(array, np.ndarray):
             return array
         contiguous = np.ascontiguousarray(array)
+        if array.dtype.name == "bfloat16":  # numpy's own types end at float16
+            bits = contiguous.view(np.uint16)
+            return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BFLOAT16)
         return ort.OrtValue.ortvalue_from_numpy(contiguous, self.device)
 
 

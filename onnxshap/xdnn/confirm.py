@@ -64,10 +64,9 @@ def _draw(inputs: Inputs) -> Arrays:
     drawn = {}
     for spec in inputs.specs.values():
         shape = (_DRAWN, *(size or 0 for size in spec.sample))
-        floats = spec.dtype.kind == "f"
-        drawn[spec.name] = (rng.normal(size=shape) if floats else rng.integers(0, 2, shape)).astype(
-            spec.dtype
-        )
+        drawn[spec.name] = (
+            rng.normal(size=shape) if spec.is_float else rng.integers(0, 2, shape)
+        ).astype(spec.dtype)
     return drawn
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.graph.batch import batched_inputs
+from onnxshap.graph.files.external import kept_outside
+from onnxshap.graph.files.protobuf import encode
 from onnxshap.graph.partition import extract
 from onnxshap.runtime.session import Session, Worker
 
@@ -19,8 +21,9 @@ class Part:
         self, model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], what: str
     ) -> None:
         self._names = [str(v.name) for v in outputs]
-        data = ir.serde.serialize_model(extract(model, inputs, outputs)).SerializeToString()
-        self._session = Session(data, ["CPUExecutionProvider"], Worker(), what)
+        part = extract(model, inputs, outputs)
+        data, (folder, _) = encode(ir.serde.serialize_model(part)), kept_outside(part)
+        self._session = Session(data, ["CPUExecutionProvider"], Worker(), what, folder=folder)
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Values of the outputs, by name."""

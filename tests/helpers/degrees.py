@@ -185,12 +185,13 @@ LINEAR = [
     Row("STFT", [X(1, 8, 1), np.array(4), f(1, 2, 3, 4)], 1),
     Row("STFT", [X(1, 8, 1), np.array(4), X(4)], 2),
     Row("RotaryEmbedding", [X(1, 1, 2, 4), w(1, 2, 2), w(1, 2, 2)], 1, opset=23, **SINGLE),
+    Row("RotaryEmbedding", [X(1, 1, 2, 4), X(1, 2, 2), X(1, 2, 2)], 2, opset=23, **SINGLE),
     Row(
         "RotaryEmbedding",
-        [X(1, 1, 2, 4), X(1, 2, 2), X(1, 2, 2)],
-        "its input 1",
+        [X(1, 1, 2, 6), X(1, 2, 2), X(1, 2, 2)],
+        "joins a value of degree 2 to a value of degree 1",
+        {"rotary_embedding_dim": 4},
         opset=23,
-        breaks=False,
         **SINGLE,
     ),
 ]
@@ -233,6 +234,8 @@ POOL = [
 ]
 
 CHANNELS = X(2, 3, 4)
+GROUPS: dict[str, Any] = {"num_groups": 1, "stash_type": TensorProto.DOUBLE}
+EPSILON = "adds a constant (degree 0) to a value of degree 2"
 NORM = [
     Row("BatchNormalization", [CHANNELS, w(3), z(3), z(3), f(1, 2, 3)], 1),
     Row("BatchNormalization", [CHANNELS, w(3), w(3), z(3), f(1, 2, 3)], "its B is not zero"),
@@ -256,7 +259,6 @@ NORM = [
         for op, given, more in (
             ("LayerNormalization", [w(4), w(4)], {}),
             ("InstanceNormalization", [w(3), w(3)], {}),
-            ("GroupNormalization", [w(3), w(3)], {"num_groups": 1}),
             ("RMSNormalization", [w(4)], {}),
         )
         for row in (
@@ -290,7 +292,9 @@ NORM = [
     Row("LayerNormalization", [CHANNELS, X(4), w(4)], BIAS, {"epsilon": 0.0}),
     Row("LpNormalization", [V], 0),
     Row("LpNormalization", [V], 0, {"p": 1}),
-    Row("MeanVarianceNormalization", [X(2, 3, 2, 2)], "adds epsilon 1e-09", breaks=False),
+    Row("GroupNormalization", [CHANNELS, w(3), w(3)], 0, GROUPS | {"epsilon": 0.0}, opset=23),
+    Row("GroupNormalization", [CHANNELS, w(3), w(3)], EPSILON, GROUPS, opset=23),
+    Row("MeanVarianceNormalization", [X(2, 3, 2, 2)], "to a value of degree 1", breaks=False),
     Row("LRN", [X(*IMAGE)], "adds bias 1 to a sum of squares", {"size": 3}),
     Row("LRN", [X(*IMAGE)], -HALF, {"size": 3, "bias": 0.0}),
     Row("LRN", [X(*IMAGE)], 1, {"size": 3, "alpha": 0.0}),
@@ -417,7 +421,7 @@ REFUSED = [
             ("ReduceLogSumExp", -2.0, 2.0),
         )
     ),
-    Row("Celu", [V], "Celu(a x) is no power of a times Celu(x)", **SINGLE),
+    Row("Celu", [V], "Elu(a x) is no power of a times Elu(x)", **SINGLE),
     Row("Swish", [V], "Swish(a x) is no power", opset=24),
     Row("Mod", [V, C], "Mod(a x) is no power of a times Mod(x)", {"fmod": 1}),
     *several("Ceil Floor Round", [V], "rounds"),

@@ -309,6 +309,7 @@ def _text(outputs: list[dict[str, Any]]) -> str:
 # Start and end ------------------------------------------------------------------------------------
 
 Open = Callable[..., Lab]
+Say = Callable[[str], None]
 
 
 @contextmanager

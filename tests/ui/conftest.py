@@ -11,7 +11,7 @@ with the reason; where the environment variable CI is set they fail instead.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("ui")
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> lab.Say:
+    """Tell what was measured, beside its bar: printed at the end, whether tests pass or not."""
+    return lambda text: record_property("measured", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
+    told = [v for r in reports if r.when == "call" for k, v in r.user_properties if k == "measured"]
+    if told:
+        terminalreporter.section("measured")
+        for text in told:
+            terminalreporter.line(str(text))
 
 
 @pytest.fixture(scope="session")

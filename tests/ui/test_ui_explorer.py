@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 import onnxshap
-from tests.helpers.lab import Lab, Open
+from tests.helpers.lab import Lab, Open, Say
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "xdnn"
 LITE0 = """
@@ -60,7 +60,7 @@ def told(lab: Lab, text: str, index: int = -1, seconds: float = 60) -> Locator:
     return found
 
 
-def test_lite0_from_a_photo_to_a_file(notebook: Open) -> None:
+def test_lite0_from_a_photo_to_a_file(notebook: Open, say: Say) -> None:
     lab = notebook([LITE0, EXPLORE], size=(1400, 1150))
     out = lab.output()
     expect(out.get_by_role("radio", name="chelsea.png")).to_be_checked()
@@ -72,7 +72,7 @@ def test_lite0_from_a_photo_to_a_file(notebook: Open) -> None:
     canvas.wait_for()
     first = time.monotonic() - clicked
     told(lab, "Explained against 10 references")
-    print(f"\nfirst heatmap {first:.2f} s after the click, bar 3 s")
+    say(f"first heatmap {first:.2f} s after the click, bar 3 s")
     assert first < 6
     told(lab, "Standard error")
     told(lab, "would bring it to 10 %")
@@ -101,7 +101,7 @@ def test_lite0_from_a_photo_to_a_file(notebook: Open) -> None:
         lab.page.keyboard.press("ArrowLeft")
         root = out.locator("[data-draw-ms]").first
         slower.append(float(root.get_attribute("data-draw-ms") or "nan"))
-    print(f"slider redraw {np.median(slower):.1f} ms, bar 20 ms")
+    say(f"slider redraw {np.median(slower):.1f} ms, bar 20 ms")
     assert np.median(slower) < 40
 
     # Another sample, another method with its parameters.
@@ -131,7 +131,7 @@ def test_lite0_from_a_photo_to_a_file(notebook: Open) -> None:
     graph = out.locator("[data-load-ms]").first
     graph.wait_for(timeout=60_000)
     took = float(graph.get_attribute("data-load-ms") or "nan") / 1000
-    print(f"graph of the explanation {took:.2f} s, bar 5 s")
+    say(f"graph of the explanation {took:.2f} s, bar 5 s")
     assert took < 10
     lab.value("e.graph.view.focus(e.graph.view.nodes[0])")
     lab.until("e.graph.view.selected == e.graph.view.nodes[0]")
@@ -192,7 +192,7 @@ def test_an_x_dnn_is_certified_and_agrees(notebook: Open) -> None:
     told(lab, "One backward pass is enough")
 
 
-def test_cancel_ends_a_run_at_once_and_the_kernel_stays_free(notebook: Open) -> None:
+def test_cancel_ends_a_run_at_once_and_the_kernel_stays_free(notebook: Open, say: Say) -> None:
     many = "many = np.random.default_rng(1).normal(0, 0.3, (200, 3, 224, 224)).astype(np.float32)"
     explore = EXPLORE.replace('"ten of noise": background', '"many": many')
     lab = notebook([LITE0 + many, explore])
@@ -206,7 +206,7 @@ def test_cancel_ends_a_run_at_once_and_the_kernel_stays_free(notebook: Open) -> 
     said = time.monotonic() - clicked
     assert lab.value("e.map.job.wait(0.5)") is True
     ended = time.monotonic() - clicked
-    print(f"\ncancelled: told after {said:.2f} s, ended after {ended:.2f} s, bar 0.5 s")
+    say(f"cancelled: told after {said:.2f} s, ended after {ended:.2f} s, bar 0.5 s")
     assert ended < 1.0
     assert lab.value("e.explanation.complete") is False
     assert 0 < lab.value("e.explanation.references") < 200

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Locator, expect
 
 from tests.helpers import models
-from tests.helpers.lab import Lab, Open
+from tests.helpers.lab import Lab, Open, Say
 
 IMPORTS = """\
 import onnxshap
@@ -152,17 +152,16 @@ other = GraphView(model, title=bad); other"""
 
 
 @pytest.mark.skipif(not models.LITE0.exists(), reason=f"{models.LITE0.name} is not there")
-def test_lite0_is_there_in_seconds(notebook: Open, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lite0_is_there_in_seconds(notebook: Open, say: Say) -> None:
     build = "model = onnxshap.build(models.LITE0, 'deepshap')"
     lab = notebook([IMPORTS, build, "view = GraphView(model, title='EfficientNet-Lite0'); view"])
     root, _ = graph(lab)
     load, draw = (int(root.get_attribute(f"data-{k}-ms") or 0) for k in ("load", "draw"))
     count = lab.value("len(view.nodes)")
-    with capsys.disabled():
-        print(
-            f"\n  graph of Lite0's explanation: {load} ms with Netron, {draw} ms of them to draw "
-            f"{root.get_attribute('data-nodes')} nodes for {count}"
-        )
+    say(
+        f"graph of Lite0's explanation: {load} ms with Netron, bar {SECONDS} s, {draw} ms of them "
+        f"to draw {root.get_attribute('data-nodes')} nodes for {count}"
+    )
     assert load < 2 * 1000 * SECONDS
     assert f"{count} nodes, seconds" in root.get_by_label("What to show").inner_text()
     lab.screenshot("graph-lite0-light", root)

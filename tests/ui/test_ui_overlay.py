@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from onnxshap_widgets.overlay import Overlay
 from tests.helpers.exported import opened
-from tests.helpers.lab import Lab, Open
+from tests.helpers.lab import Lab, Open, Say
 
 HOSTILE = "<img src=x onerror=alert(1)></script>"
 MADE = f"""
@@ -44,7 +44,7 @@ def drag(page: Page, canvas: Locator, start: tuple[float, float], end: tuple[flo
     page.mouse.up()
 
 
-def test_controls_redraw_at_once_and_reach_the_kernel(notebook: Open) -> None:
+def test_controls_redraw_at_once_and_reach_the_kernel(notebook: Open, say: Say) -> None:
     lab = notebook([MADE])
     root = root_of(lab)
     expect(root.locator(".ox-title")).to_have_text(HOSTILE)
@@ -79,7 +79,10 @@ def test_controls_redraw_at_once_and_reach_the_kernel(notebook: Open) -> None:
         root.get_by_label("Opacity", exact=True).fill(f"{0.3 + i / 20:.2f}")
         expect(root).to_have_attribute("data-opacity", f"{0.3 + i / 20:.2f}".rstrip("0"))
         times.append(float(root.get_attribute("data-draw-ms") or "inf"))
-    print(f"redraw of 224 x 224: median {np.median(times):.1f} ms, largest {max(times):.1f} ms")
+    say(
+        f"redraw of 224 x 224: median {np.median(times):.1f} ms, largest {max(times):.1f} ms, "
+        "bar 20 ms"
+    )
     assert np.median(times) < SLOWEST
 
     lab.run("w.limit = 1.5")

@@ -65,6 +65,10 @@ class Server:
             "IPYTHONDIR": "ipython",
             "MPLCONFIGDIR": "matplotlib",
         }
+        config = home / "config" / "labconfig"
+        config.mkdir(parents=True)
+        # Else every page has JupyterLab look, with node, whether its assets could be built anew.
+        (config / "page_config.json").write_text('{"buildCheck": false}', encoding="utf-8")
         env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "PYTEST"))}
         env |= {name: str(home / folder) for name, folder in named.items()}
         env["PYTHONPATH"] = str(ROOT)  # cells may import tests.helpers

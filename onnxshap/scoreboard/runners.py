@@ -1,11 +1,12 @@
 """Two implementations of ONNX: its reference evaluator, and onnxruntime."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from onnxshap.scoreboard.reference_ops import CORRECTED
 
@@ -13,9 +14,12 @@ Arrays = dict[str, np.ndarray]
 Run = Callable[[Arrays], Arrays]
 
 
-def evaluator(proto: onnx.ModelProto, *, corrected: bool = True) -> Run:
-    """Return a function that runs ``proto`` by the reference evaluator, its known faults mended."""
-    engine = ReferenceEvaluator(proto, new_ops=list(CORRECTED) if corrected else None)
+def evaluator(proto: onnx.ModelProto, ops: Sequence[type[OpRun]] = CORRECTED) -> Run:
+    """Return a function that runs ``proto`` by the reference evaluator.
+
+    ``ops``: what replaces its own operators; by default those whose faults are known.
+    """
+    engine = ReferenceEvaluator(proto, new_ops=list(ops))
 
     def run(feeds: Arrays) -> Arrays:
         with np.errstate(all="ignore"):

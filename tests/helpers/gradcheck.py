@@ -3,7 +3,6 @@
 Float64 runs on ONNX's reference evaluator, float32 on onnxruntime: two implementations.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, ClassVar
@@ -11,21 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from onnxshap.autodiff.registry import RuleSet, multiplier
 from onnxshap.graph.model import load
 from onnxshap.methods import build_program, named
 from onnxshap.methods.draft import Draft
 from onnxshap.methods.program import Program
+from onnxshap.scoreboard import runners
 from onnxshap.scoreboard.reference_ops import CORRECTED
+from onnxshap.scoreboard.runners import Arrays, Run, session
 from tests.helpers.cases import DTYPE, Case, Sizes, ints
 from tests.helpers.recurrent import RECURRENT
-
-Arrays = dict[str, np.ndarray]
-Run = Callable[[Arrays], Arrays]
 
 RECENT = 32
 """How many graphs are kept: a test asks for the same few again, the next one for others."""
@@ -203,30 +199,8 @@ def emit(
 
 
 def evaluator(proto: onnx.ModelProto) -> Run:
-    """Return a function that runs ``proto`` by the (corrected) reference evaluator."""
-    engine = ReferenceEvaluator(proto, new_ops=[*CORRECTED, *RECURRENT])
-
-    def run(feeds: Arrays) -> Arrays:
-        with np.errstate(all="ignore"):
-            return dict(zip(engine.output_names, engine.run(None, feeds), strict=True))
-
-    return run
-
-
-def session(proto: onnx.ModelProto) -> Run:
-    """Return a function that runs ``proto`` on onnxruntime."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    engine = ort.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [output.name for output in engine.get_outputs()]
-
-    def run(feeds: Arrays) -> Arrays:
-        return dict(zip(names, engine.run(None, feeds), strict=True))
-
-    return run
+    """Return a function that runs ``proto`` by the reference evaluator, corrected where it errs."""
+    return runners.evaluator(proto, [*CORRECTED, *RECURRENT])
 
 
 @lru_cache(RECENT)

@@ -10,7 +10,7 @@ from onnxshap.explanation import Explanation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot", "to_html"]
+__all__ = ["plot", "require_matplotlib", "to_html"]
 
 
 def plot(
@@ -96,7 +96,7 @@ def plot(
     InputError
         If matplotlib is not installed, or an option does not fit the explanation.
     """
-    _require_matplotlib()
+    require_matplotlib()
     from onnxshap.plot.figures import draw
     from onnxshap.plot.panels import Style
 
@@ -144,7 +144,8 @@ def to_html(explanation: Explanation, path: Path, **options: Any) -> Path:
     return write(explanation, Path(path), figure, options.get("labels"), options.get("title"))
 
 
-def _require_matplotlib() -> None:
+def require_matplotlib() -> None:
+    """Raise InputError, saying how to install it, if matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

@@ -114,6 +114,7 @@ def test_lite0_from_a_photo_to_a_file(notebook: Open, say: Say) -> None:
     told(lab, "Explained against 9 references")
 
     enter(lab, "Compare")
+    expect(told(lab, "Standard error")).to_be_visible()  # always in view
     press(lab, "Compare")
     told(lab, "Choose two panels", seconds=90)
     shoot(lab, "explorer-compare-dark")
@@ -304,7 +305,7 @@ def test_errors_are_text_in_the_panel(notebook: Open, tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "odd.onnx")
     files = [tmp_path / "odd.onnx", FIXTURES / "x_mnist.onnx", FIXTURES / "samples.npz"]
     lab = notebook([MNIST, "e = onnxshap.explore('x_mnist.onnx', digits); e"], files=files)
-    with pytest.raises(AssertionError, match="Error"):
+    with pytest.raises(AssertionError, match=r"odd:Det2.* is not a registered"):
         lab.run("onnxshap.explore('odd.onnx', np.zeros((1, 4), np.float32))")
     # A method that refuses says so in the panel, and the explorer lives on.
     out = lab.output(1)

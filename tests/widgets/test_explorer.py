@@ -258,7 +258,7 @@ def test_a_large_set_is_listed_by_number(digits: np.ndarray) -> None:
 
 
 def test_a_map_of_another_question_looks_like_one(explorer: Explorer) -> None:
-    answer = explorer.map._answer
+    answer = explorer.map.view
     explained(explorer)
     assert EARLIER not in answer._dom_classes
     explorer.map.live.value = False
@@ -290,7 +290,7 @@ def test_a_run_that_goes_on_does_not_answer_a_later_question(digits: np.ndarray)
         time.sleep(0.001)
     assert explorer.map.progress.value > before  # it goes on
     explorer.map.cancel()
-    assert EARLIER in explorer.map._answer._dom_classes
+    assert EARLIER in explorer.map.view._dom_classes
 
 
 def test_a_change_before_the_first_map_is_followed(digits: np.ndarray) -> None:

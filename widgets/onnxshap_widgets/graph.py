@@ -11,6 +11,7 @@ import traitlets as t
 
 from onnxshap.errors import InputError
 from onnxshap.graph.model import Model, ModelSource, load
+from onnxshap.plot import require_matplotlib
 from onnxshap_widgets import netron_files
 from onnxshap_widgets.portable import Portable
 from onnxshap_widgets.static_files import module, style
@@ -340,12 +341,9 @@ def _flat(values: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _picture(anatomy: Anatomy, title: str, profile: "DepthProfile | None") -> bytes:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            'pictures need matplotlib, which is not installed: pip install "onnxshap[lab]"'
-        ) from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 2.6), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

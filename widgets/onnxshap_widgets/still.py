@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 
-from onnxshap.errors import InputError
+from onnxshap.plot import require_matplotlib
 from onnxshap.plot.maps import signed
 from onnxshap.plot.panels import plain
 
@@ -40,13 +40,10 @@ def png(
 
     ``opacity`` None: it grows with |attribution|. ``shared``: one colour bar a row is enough.
     """
-    try:
-        from onnxshap.plot.canvas import BODY, SMALL, SOFT, TITLE, Canvas, colour_map, line, wrap
-        from onnxshap.plot.images import saturation, show_map
-    except ImportError as error:
-        raise InputError(
-            'pictures need matplotlib, which is not installed: pip install "onnxshap[lab]"'
-        ) from error
+    require_matplotlib()
+    from onnxshap.plot.canvas import BODY, SMALL, SOFT, TITLE, Canvas, colour_map, line, wrap
+    from onnxshap.plot.images import saturation, show_map
+
     colours = colour_map("magma_r" if sign == "absolute" else cmap)
     most = max(len(stills) for _, stills in rows)
     pitch = side + (GAP if shared else BAR)

@@ -41,10 +41,10 @@ class MapPanel(WorkPanel):
         self.progress.add_class("oxa-progress")
         write(self.status, "Choose a sample and a class, then Explain.", "muted", live=True)
         self.trust = line()
+        """What the standard error means; beside the panels, so that it is always in view."""
         self.view = View(study)
-        self._answer = W.VBox([self.trust, self.view])
         bar = row(self.run_button, self.cancel_button, self.live, self.progress, self.status)
-        self.children = [bar, self._answer]
+        self.children = [bar, self.view]
         self.run_button.on_click(lambda _: self.run())
 
     def run(self, debounce: float = 0.0) -> Job | None:
@@ -121,10 +121,9 @@ class MapPanel(WorkPanel):
     def _mark(self, asked: Question | None) -> None:
         """Let the map look pale while it answers another question than the one asked."""
         self._asked = asked
-        if self.question is not None and self.question != asked:
-            self._answer.add_class(EARLIER)
-        else:
-            self._answer.remove_class(EARLIER)
+        earlier = self.question is not None and self.question != asked
+        for part in (self.trust, self.view):
+            (part.add_class if earlier else part.remove_class)(EARLIER)
 
 
 def title_of(study: Study, question: Question) -> str:

@@ -2,8 +2,8 @@
 
 from io import BytesIO
 
-from onnxshap.errors import InputError
 from onnxshap.explanation import Explanation
+from onnxshap.plot import require_matplotlib
 from onnxshap_widgets.explorer.view import figure_of
 from onnxshap_widgets.study import Question, Study
 
@@ -22,13 +22,10 @@ def picture(
     if question is not None and explanation is not None:
         figure_of(study, question.sample, explanation).savefig(buffer, format="png", dpi=110)
         return buffer.getvalue()
-    try:
-        from onnxshap.plot.canvas import BODY, SOFT, TITLE, Canvas
-        from onnxshap.plot.images import show_photo
-    except ImportError as error:
-        raise InputError(
-            'pictures need matplotlib, which is not installed: pip install "onnxshap[lab]"'
-        ) from error
+    require_matplotlib()
+    from onnxshap.plot.canvas import BODY, SOFT, TITLE, Canvas
+    from onnxshap.plot.images import show_photo
+
     samples = study.samples
     image = samples.form == "image"
     canvas = Canvas(4.2, 4.4 if image else 1.0)

@@ -3,27 +3,16 @@
 import html
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from onnxshap.autodiff.engine import Path
-from onnxshap.autodiff.registry import Family, multiplier, since_version, spell
+from onnxshap.autodiff.registry import MEANING, Family, multiplier, since_version, spell
 from onnxshap.graph.dependence import carries_numbers, reachable
 from onnxshap.graph.model import Model, ModelSource, load
 from onnxshap.homogeneity import Proof, prove
 from onnxshap.methods.draft import Draft
-
-_MEANING: dict[Family, str] = {
-    "exact-linear": "linear: the multiplier is the gradient",
-    "rescale": "output difference over input difference",
-    "product": "two-player Shapley value, exact",
-    "max": "cross-max, contributions accumulate",
-    "decomposed": "split into exact parts",
-    "fallback": "least-norm completion: complete by construction",
-    "blocked": "no derivative, nothing flows back",
-    "unsupported": "no rule",
-}
 
 
 @dataclass(frozen=True)
@@ -39,6 +28,17 @@ class NodeReport:
 
 
 @dataclass(frozen=True)
+class WrittenOut:
+    """One node of the model that other nodes stand for: an LSTM, or a vendor's fused operator."""
+
+    name: str
+    operator: str
+    """Spelt ``com.microsoft::FusedConv``."""
+    into: tuple[str, ...]
+    """The operators of the nodes on the path that stand for it."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What `check` found. ``str()`` for a terminal, an HTML table in a notebook."""
 
@@ -51,6 +51,8 @@ class Report:
     """Whether the explained values cut every path from the inputs: a residual then has meaning."""
     homogeneity: Proof
     """Whether f(a x) = a^k f(x): then method ``"x_gradient"`` holds."""
+    written_out: list[WrittenOut] = field(default_factory=list)
+    """Nodes that were replaced by others, which are in ``nodes``."""
 
     @property
     def ok(self) -> bool:
@@ -65,7 +67,16 @@ class Report:
     def families(self) -> dict[Family, int]:
         """How many nodes each family has, in the order of `NodeReport.family`'s meaning."""
         counts = Counter(n.family for n in self.nodes)
-        return {family: counts[family] for family in _MEANING if counts[family]}
+        return {family: counts[family] for family in MEANING if counts[family]}
+
+    @property
+    def replaced(self) -> list[str]:
+        """Which operators were written out, and as what."""
+        counts = Counter((w.operator, w.into) for w in self.written_out)
+        return [
+            f"written out: {count} {operator}, as {', '.join(into)}"
+            for (operator, into), count in counts.items()
+        ]
 
     @property
     def x_dnn(self) -> list[str]:
@@ -84,8 +95,9 @@ class Report:
         ]
         if not self.closed:
             lines.append("residual: none, the explained values do not cut every path to the output")
+        lines += self.replaced
         for family, count in self.families.items():
-            lines.append(f"{count:5d}  {family:12s} {_MEANING[family]}")
+            lines.append(f"{count:5d}  {family:12s} {MEANING[family]}")
             operators = Counter(n.operator for n in self.named(family))
             lines.append(" " * 20 + ", ".join(f"{o} {c}" for o, c in operators.most_common()))
         lines += self.x_dnn
@@ -105,7 +117,7 @@ class Report:
             for n in self.nodes
         )
         head = html.escape(str(self).split("\n")[0]) + "<br>batch: " + html.escape(self.batch)
-        head += "".join("<br>" + html.escape(line) for line in self.x_dnn)
+        head += "".join("<br>" + html.escape(line) for line in [*self.replaced, *self.x_dnn])
         titles = "".join(f"<th>{t}</th>" for t in ("node", "operator", "family", "rule"))
         return f"<p>{head}</p><table><tr>{titles}</tr>{rows}</table>"
 
@@ -143,6 +155,7 @@ def check(
         batch=_batch(draft),
         closed=draft.closed,
         homogeneity=prove(draft.graph, draft.sources, draft.target),
+        written_out=_written_out([*path.order, *blocked]),
     )
 
 
@@ -152,6 +165,17 @@ def _node(node: ir.Node, path: Path, opsets: dict[str, int], varying: set[ir.Val
     formula = rule.formula if rule is not None and family != "blocked" else ""
     operator = spell(node.domain, node.op_type, since_version(node, opsets))
     return NodeReport(node.name or "", operator, family, formula)
+
+
+def _written_out(nodes: Sequence[ir.Node]) -> list[WrittenOut]:
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for node in nodes:
+        notes = node.metadata_props
+        if "onnxshap.written_out" in notes:
+            operator = notes["onnxshap.written_out"]
+            spelt = operator if "::" in operator else f"ai.onnx::{operator}"
+            found.setdefault((notes["onnxshap.of"], spelt), {})[node.op_type] = None
+    return [WrittenOut(name, operator, tuple(into)) for (name, operator), into in found.items()]
 
 
 def _batch(draft: Draft) -> str:

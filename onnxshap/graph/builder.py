@@ -19,8 +19,12 @@ _FIXED_DTYPE |= dict.fromkeys(
     ir.DataType.BOOL,
 )
 _FIXED_DTYPE |= dict.fromkeys(("IsNaN", "IsInf"), ir.DataType.BOOL)
+_FIXED_DTYPE |= dict.fromkeys(("ConvInteger", "MatMulInteger"), ir.DataType.INT32)
 _DTYPE_OF_INPUT = {"Where": 1, "OneHot": 2, "CastLike": 1}
+_DTYPE_OF_INPUT |= {"DequantizeLinear": 1, "QuantizeLinear": 2}  # a scale's, a zero point's
 _SECOND_OUTPUT_DTYPE = {"MaxPool": ir.DataType.INT64, "TopK": ir.DataType.INT64}
+_SECOND_OUTPUT_DTYPE |= {"LayerNormalization": ir.DataType.FLOAT}  # statistics, as stashed
+_SECOND_OUTPUT_DTYPE["Dropout"] = ir.DataType.BOOL
 
 
 class Builder:

@@ -4,6 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import onnx_ir as ir
 
+QUANTISED = frozenset(
+    ir.DataType[name] for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16")
+)
+"""Integers that stand for floats behind a QuantizeLinear, and carry derivatives from there."""
+
 
 def reachable(
     graph: ir.Graph,

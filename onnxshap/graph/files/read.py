@@ -10,6 +10,7 @@ from onnx import ModelProto
 from onnx.external_data_helper import uses_external_data
 
 from onnxshap.errors import ModelFileError
+from onnxshap.graph.files.adopted import given_back, without_external_data
 from onnxshap.graph.files.formats import HEAD, other_format
 from onnxshap.graph.files.isolate import check_in_child
 from onnxshap.graph.files.names import printable, quote, short
@@ -46,8 +47,12 @@ def read_model(
     model, folder = decode(data, label), path and path.parent
     preflight(model, folder)
     if not isolate:
+        known = given_back(model)
         by_path = len(data) > LARGE or any(uses_external_data(t) for t in tensors(model))
-        _run_checker(str(path) if path and by_path else data)
+        if known is not model:
+            _check_copy(without_external_data(known))
+        else:
+            _run_checker(str(path) if path and by_path else data)
     return model, folder
 
 
@@ -58,13 +63,17 @@ def _copy(source: ModelProto, isolate: bool) -> ModelProto:
     model.CopyFrom(source)
     preflight(model, None)
     if not isolate:
-        data = encode_unless_large(model)
-        if data is not None:
-            _run_checker(data)
-        else:  # the checker reads one as large only from a file
-            with tempfile.TemporaryDirectory() as folder:
-                _run_checker(str(write_model(model, Path(folder, "model.onnx"))[0]))
+        _check_copy(given_back(model))
     return model
+
+
+def _check_copy(model: ModelProto) -> None:
+    data = encode_unless_large(model)
+    if data is not None:
+        _run_checker(data)
+    else:  # the checker reads one as large only from a file
+        with tempfile.TemporaryDirectory() as folder:
+            _run_checker(str(write_model(model, Path(folder, "model.onnx"))[0]))
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:

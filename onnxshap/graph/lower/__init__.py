@@ -12,10 +12,23 @@ import onnx_ir as ir
 from onnxshap.graph.batch import free_batch
 from onnxshap.graph.lower.attention import attention
 from onnxshap.graph.lower.control import cast_like, if_, loop, scan
-from onnxshap.graph.lower.lowering import LIMIT, Lowering, Rewrite
-from onnxshap.graph.lower.recurrent import gru, lstm, rnn
+from onnxshap.graph.lower.idioms import IDIOMS, spells_out
+from onnxshap.graph.lower.lowering import LIMIT, Lowering, Rewrite, operator
+from onnxshap.graph.lower.quantised import (
+    CONSTANTS,
+    ON_STEPS,
+    QUANTISED,
+    VENDOR_QUANTISED,
+    quantises,
+)
+from onnxshap.graph.lower.recurrent import gru, lstm, note_single_steps, rnn
+from onnxshap.graph.lower.training import TRAINING, trains
+from onnxshap.graph.lower.vendor import VENDOR, refuse_layouts
 
-__all__ = ["LIMIT", "REWRITES", "lower"]
+__all__ = ["LIMIT", "REWRITES", "lower", "write_out"]
+
+FOREIGN: dict[str, Rewrite] = VENDOR | VENDOR_QUANTISED
+"""How operators are rewritten that no rule is written for, wherever they stand."""
 
 REWRITES: dict[str, Rewrite] = {
     "Attention": attention,
@@ -26,8 +39,25 @@ REWRITES: dict[str, Rewrite] = {
     "Loop": loop,
     "RNN": rnn,
     "Scan": scan,
+    **QUANTISED,
+    **FOREIGN,
 }
-"""How each operator of ai.onnx is rewritten."""
+"""How operators between what is explained and the target are rewritten."""
+
+
+def write_out(graph: ir.Graph) -> None:
+    """Rewrite in place the operators of vendors, so that sizes and batches of all values are known.
+
+    A node that cannot be rewritten stays, for `lower` to refuse where it is explained.
+
+    Raises
+    ------
+    UnsupportedOpError
+        If the model was saved for the memory layout of one machine.
+    """
+    refuse_layouts(graph)
+    if any(operator(node) in FOREIGN for node in graph):
+        Lowering(graph, FOREIGN, graph.inputs).run()
 
 
 def lower(
@@ -42,7 +72,14 @@ def lower(
     UnsupportedOpError
         If a length or a condition is not known beforehand, or too much would have to be written.
     """
-    if not any(node.op_type in REWRITES for node in graph):
-        return {}
-    free_batch(graph)
-    return Lowering(graph, REWRITES, sources, target).run()
+    rewrites = REWRITES | (ON_STEPS if quantises(graph) else {})
+    rewrites |= TRAINING if trains(graph) else {}
+    rewrites = (IDIOMS if spells_out(graph) else {}) | rewrites
+    replaced = {}
+    if any(operator(node) in rewrites for node in graph):
+        note_single_steps(graph)
+        free_batch(graph)
+        replaced = Lowering(graph, rewrites, sources, target).run()
+    if any(operator(node) in CONSTANTS for node in graph):
+        Lowering(graph, CONSTANTS, sources).run()
+    return replaced

@@ -1,55 +1,85 @@
 """One sweep through a graph that rewrites nodes in place, and what a rewrite may ask and emit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from onnxshap.errors import UnknownShapeError, UnsupportedOpError
 from onnxshap.graph.batch import steady_sizes
 from onnxshap.graph.builder import Builder
-from onnxshap.graph.dependence import ancestors, node_inputs, rebound
-from onnxshap.graph.shapes import RANDOM, SMALL, Known, declared, infer_node
+from onnxshap.graph.dependence import QUANTISED, ancestors, node_inputs, rebound
+from onnxshap.graph.shapes import SMALL, Known, declared, draws, infer_node
 
 LIMIT = 10_000
 """Nodes one operator may become. Each takes some milliseconds to build and to compile."""
 
-Rewrite = Callable[["Lowering", ir.Node], Sequence[ir.Value | None]]
-"""Emits what stands for a node; returns a value for each of its outputs, None where not asked."""
+Rewrite = Callable[["Lowering", ir.Node], Sequence[ir.Value | None] | None]
+"""Emits what stands for a node; returns a value for each of its outputs, None where not asked.
+
+None in place of all of them leaves the node as it is.
+"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What quantised steps stand for: their scale, and themselves as a number."""
+
+    scale: ir.Value
+    number: ir.Value
 
 
 class Lowering:
-    """A sweep over the nodes between ``sources`` and ``target``."""
+    """A sweep over the nodes between ``sources`` and ``target``; without a target, over all.
+
+    Over all, a node that cannot be written out stays: it matters only where it is explained.
+    """
 
     def __init__(
         self,
         graph: ir.Graph,
         rewrites: Mapping[str, Rewrite],
         sources: Iterable[ir.Value],
-        target: ir.Value,
+        target: ir.Value | None = None,
     ) -> None:
         self.graph, self._rewrites, self._target = graph, rewrites, target
-        self._reached = set(sources)
+        self._sources = set(sources)
+        self._reached = set(self._sources)
         self.op = Emitter(graph, self._reached)
         self._known: dict[ir.Value, Known] = {}
         self._constants: dict[ir.Value, ir.Value] = {}
         self._slices: dict[tuple[ir.Value, int], list[ir.Value]] = {}
         self._clones: dict[tuple[object, ...], list[ir.Value]] = {}
         self._steady: dict[ir.Value, tuple[int | None, ...] | None] = {}
+        self._needed: set[ir.Value] | None = None
         self._budget, self._name = 0, ""
+        self._replaced: dict[ir.Value, ir.Value] = {}
+        self.pairs: dict[ir.Value, Pair] = {}
+        """Tensors quantised by a range of their own, for what is multiplied by the scale again."""
 
     def run(self) -> dict[ir.Value, ir.Value]:
         """Rewrite in place; returns what stands for each output that was replaced."""
-        needed = ancestors(self.graph, [self._target])
-        replaced: dict[ir.Value, ir.Value] = {}
+        target = self._target
+        needed = self._needed = None if target is None else ancestors(self.graph, [target])
         for node in list(self.graph):
-            on_path = self._look_at(node) and any(o in needed for o in node.outputs)
-            if on_path and _operator(node) in self._rewrites:
-                self._budget, self._name = LIMIT, f'{node.op_type} "{node.name}"'
-                with self.op.scope(node.name or node.op_type):
+            if node.graph is None:  # another's rewrite stands in for it
+                continue
+            reached = self._look_at(node)
+            chosen = needed is None or (reached and any(o in needed for o in node.outputs))
+            if not chosen or operator(node) not in self._rewrites:
+                continue
+            self._budget, self._name = LIMIT, f'{node.op_type} "{node.name}"'
+            name = node.name or node.op_type
+            with self.op.scope(name, written_out=operator(node), of=name):
+                try:
                     found = self._rewrite(node)
-                    replaced |= self._replace(node, found)
-        return replaced
+                except (UnknownShapeError, UnsupportedOpError):
+                    if needed is not None:
+                        raise
+                    self.graph.remove(self.op.take())
+                else:
+                    self._place(node, found)
+        return self._replaced
 
     # --- what a rewrite asks ----------------------------------------------------------------
 
@@ -84,6 +114,11 @@ class Lowering:
             )
         return found
 
+    def steady(self, value: ir.Value | None) -> tuple[int | None, ...] | None:
+        """Sizes of a value as far as they are the same for every batch; None without a rank."""
+        dims = self.known(value).dims
+        return self._try(value) if dims is None or None in dims else dims
+
     def size(self, value: ir.Value | None, axis: int, what: str) -> int:
         """Size of a value along an axis, without which the node cannot be written out."""
         found = self.dims(value)[axis]
@@ -109,6 +144,18 @@ class Lowering:
     def refuse(self, why: str) -> UnsupportedOpError:
         """Return the error that says why the node cannot be written out."""
         return UnsupportedOpError(f"{self._name} cannot be written out: {why}")
+
+    def asked(self, value: ir.Value) -> bool:
+        """Whether a value is what is explained or the target, and so must stay itself."""
+        return value is self._target or value in self._sources
+
+    def is_quantised(self, value: ir.Value | None) -> bool:
+        """Whether a value is of whole numbers that stand for floats."""
+        return self.known(value).dtype in QUANTISED
+
+    def needs(self, value: ir.Value) -> bool:
+        """Whether the target depends on a value of the graph as it was."""
+        return self._needed is None or value in self._needed
 
     def wanted(self, node: ir.Node, index: int) -> bool:
         """Whether anything reads output ``index`` of ``node``."""
@@ -152,6 +199,19 @@ class Lowering:
             values |= zip(node.outputs, self._inlined(node, values), strict=True)
         return [values.get(v, v) for v in body.outputs]
 
+    def stand_in(self, node: ir.Node, value: ir.Value) -> None:
+        """Put what was emitted, which gives ``value``, in the place of a node further on."""
+        self._reached.add(value)
+        self._replaced |= self._replace(node, [value])
+
+    def cast_before(self, node: ir.Node, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """Cast a value just before a node further on: it may stand behind what is emitted here."""
+        name = self.op.fresh(self.op.fresh_name("Cast"))
+        cast = ir.node("Cast", [value], {"to": dtype}, name=name)
+        cast.outputs[0].name, cast.outputs[0].dtype = name, dtype
+        self.graph.insert_before(node, cast)
+        return cast.outputs[0]
+
     # --- the sweep ----------------------------------------------------------------------------
 
     def _look_at(self, node: ir.Node) -> bool:
@@ -188,16 +248,34 @@ class Lowering:
 
     def _carries(self, value: ir.Value | None) -> bool:
         dtype = self.known(value).dtype
-        return dtype is None or dtype.is_floating_point()
+        return dtype is None or dtype.is_floating_point() or dtype in QUANTISED
 
-    def _rewrite(self, node: ir.Node) -> list[ir.Value | None]:
-        found = list(self._rewrites[node.op_type](self, node))
+    def _rewrite(self, node: ir.Node) -> list[ir.Value | None] | None:
+        rewritten = self._rewrites[operator(node)](self, node)
+        if rewritten is None:
+            return None
+        found = list(rewritten)
         found += [None] * (len(node.outputs) - len(found))
+        # An output without a name is left out.
+        found = [v if o.name else None for o, v in zip(node.outputs, found, strict=False)]
         for output, value in zip(node.outputs, found, strict=True):
             if value is not None:
                 self._reached.add(value)
-                self._known.setdefault(value, self._known[output])
+                told = self._known[output]  # by ONNX's inference, which knows no vendor's operator
+                if told.dtype is not None and told.dims is not None:
+                    dtype = value.dtype or told.dtype  # floats may stand for whole numbers
+                    self._known.setdefault(value, replace(told, dtype=dtype))
+                self._known[output] = self.known(value)
         return found
+
+    def _place(self, node: ir.Node, found: Sequence[ir.Value | None] | None) -> None:
+        """Put what was emitted into the graph; where nothing stands for the node, it stays."""
+        if found is not None:
+            self._replaced |= self._replace(node, found)
+            return
+        before = self.op.take()
+        self.graph.remove(before)
+        self.graph.insert_before(node, before)
 
     def _replace(self, node: ir.Node, found: Sequence[ir.Value | None]) -> dict[ir.Value, ir.Value]:
         """Put what was emitted in the node's place, under the names of its outputs."""
@@ -215,7 +293,7 @@ class Lowering:
         self.graph.insert_before(node, before)
         for output, end in ends.items():
             name, output.name = output.name, None
-            end.name, end.type, end.shape = name, output.type or end.type, output.shape
+            end.name, end.type, end.shape = name, end.type or output.type, output.shape
             output.replace_all_uses_with(end, replace_graph_outputs=True)
         self.graph.remove(node)
         return ends
@@ -259,13 +337,16 @@ class Lowering:
             output.name = "" if left_out else f"{clone.name}:{k}" if k else clone.name
         reached = self._look_at(clone)
         found = self._folded(clone)
-        if found is None and reached and _operator(clone) in self._rewrites:
+        if found is None and reached and operator(clone) in self._rewrites:
             parts = self._rewrite(clone)
+            if parts is None:
+                self.op.append(clone)
+                parts = [None] * len(clone.outputs)
             found = [own if v is None else v for own, v in zip(clone.outputs, parts, strict=True)]
         elif found is None:
             self.op.append(clone)
             found = list(clone.outputs)
-        if not inner and node.op_type not in RANDOM:
+        if not inner and not draws(node):
             self._clones[key] = found
         return found
 
@@ -325,5 +406,6 @@ class Emitter(Builder):
         return taken
 
 
-def _operator(node: ir.Node) -> str:
+def operator(node: ir.Node) -> str:
+    """Name of a node's operator, behind its domain where that is not ai.onnx."""
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"

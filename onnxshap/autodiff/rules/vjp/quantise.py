@@ -22,16 +22,20 @@ def dequantize_linear(ctx: Context, g: ir.Value) -> Cotangents:
         if isinstance(ctx, MidpointContext) and ctx.varies(0):
             x = op.Mul(op.Add(x, op.Cast(ctx.r(0), to=g.dtype)), 0.5)
         if ctx.has(2):
-            x = op.Sub(x, op.Cast(over_input(ctx, ctx.x(2), 2), to=g.dtype))
-        dscale = _over_scale(ctx, op.Mul(g, x))
+            x = op.Sub(x, over_input(ctx, op.Cast(ctx.x(2), to=g.dtype), 2))
+        dscale = over_scale(ctx, op.Mul(g, x))
     return [dx, dscale]
 
 
-@vjp("QuantizeLinear", form="flat", inputs=(0,))
+@vjp("QuantizeLinear", form="flat", inputs=(0, 1))
 def quantize_linear(ctx: Context, g: ir.Value) -> Cotangents:
-    """dx = g / scale;  0 where y is clipped: straight through the rounding."""
+    """dx = g / scale, dscale = -g x / scale^2;  0 where y is clipped: straight through rounding."""
     op, x = ctx.op, ctx.x()
-    return [op.Cast(op.Mul(op.Cast(g, to=x.dtype), straight(ctx)), to=x.dtype)]
+    slope, dscale = op.Mul(op.Cast(g, to=x.dtype), straight(ctx)), None
+    if ctx.needs(1):
+        scale = op.Cast(over_input(ctx, ctx.x(1), 1), to=x.dtype)
+        dscale = over_scale(ctx, op.Neg(op.Mul(slope, op.Div(x, scale))))
+    return [slope, dscale]
 
 
 def straight(ctx: Context) -> ir.Value:
@@ -40,7 +44,7 @@ def straight(ctx: Context) -> ir.Value:
     scale = op.Cast(over_input(ctx, ctx.x(1), 1), to=x.dtype)
     placed = op.Round(op.Div(x, scale))
     if ctx.has(2):
-        placed = op.Add(placed, op.Cast(over_input(ctx, ctx.x(2), 2), to=x.dtype))
+        placed = op.Add(placed, over_input(ctx, op.Cast(ctx.x(2), to=x.dtype), 2))
     limits = ctx.output_layout().dtype
     low, high = op.value(float(limits.min), x.dtype), op.value(float(limits.max), x.dtype)
     inside = op.And(op.GreaterOrEqual(placed, low), op.LessOrEqual(placed, high))
@@ -63,7 +67,7 @@ def _axis(ctx: Context) -> int:
     return int(ctx.attr("axis", 1)) % max(1, len(ctx.dims()))
 
 
-def _over_scale(ctx: Context, value: ir.Value) -> ir.Value:
+def over_scale(ctx: Context, value: ir.Value) -> ir.Value:
     """Sum over all elements of input 0 that share a scale."""
     op, own, rank, axis = ctx.op, ctx.dims(1), len(ctx.dims()), _axis(ctx)
     if len(own) > 1:

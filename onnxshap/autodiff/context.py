@@ -27,17 +27,21 @@ class Context:
         lift: Lift,
         references: dict[ir.Value, ir.Value],
         active: set[ir.Value],
+        sources: set[ir.Value],
         spread: bool = False,
     ) -> None:
         self.node, self.form, self.lift = node, form, lift
-        self._references, self._active = references, active
+        self._references, self._active, self._sources = references, active, sources
         self.is_spread = spread
         """Whether what flows back differs, or from here on may differ, between references."""
+        self.root: ir.Value | None = None
+        """The value that the node's first input, a condition, is credited to; see `unary.roots`."""
 
     @classmethod
     def beside(cls, ctx: "Context") -> Self:
         """Return this kind of view of another context's node."""
-        return cls(ctx.node, ctx.form, ctx.lift, ctx._references, ctx._active, ctx.is_spread)
+        view = ctx.node, ctx.form, ctx.lift, ctx._references, ctx._active, ctx._sources
+        return cls(*view, ctx.is_spread)
 
     def by(self, rules: RuleSet, *cotangents: ir.Value) -> Cotangents:
         """Return what the node's rule in another set makes of this view: rules made of rules."""
@@ -66,6 +70,10 @@ class Context:
     def needs(self, i: int) -> bool:
         """Whether a cotangent for input ``i`` is wanted: ask before costly work."""
         return self.has(i) and self.node.inputs[i] in self._active
+
+    def explained(self, i: int) -> bool:
+        """Whether input ``i`` is itself one of the values that are explained."""
+        return self.input(i) in self._sources
 
     def varies(self, i: int) -> bool:
         """Whether input ``i`` can differ between explicand and reference."""
@@ -134,6 +142,11 @@ class Context:
     def y_ref(self, i: int = 0) -> ir.Value:
         """Reference's output ``i``."""
         return self._reference(self.node.outputs[i])
+
+    def root_delta(self) -> ir.Value:
+        """Explicand minus reference of the root, which a Where has, see `root`."""
+        assert self.root is not None
+        return self.op.Sub(self._lifted(self.root, "explicand"), self._reference(self.root))
 
     def own(self, i: int = 0) -> ir.Value:
         """Explicand's input ``i`` on its own batch."""

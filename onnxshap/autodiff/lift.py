@@ -13,11 +13,19 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from onnxshap.graph.batch import Layout, Layouts, is_half
+from onnxshap.graph.batch import Layout, Layouts
 from onnxshap.graph.builder import Builder
 
 Lead = Literal["targets", "explicands", "references", "steps"]
 Side = Literal["explicand", "reference"]
+
+_WIDER: dict[ir.DataType | None, ir.DataType] = {
+    ir.DataType.FLOAT16: ir.DataType.FLOAT,
+    ir.DataType.BFLOAT16: ir.DataType.FLOAT,
+    ir.DataType.INT4: ir.DataType.INT8,
+    ir.DataType.UINT4: ir.DataType.UINT8,
+}
+"""Types that derivatives are not computed in: too narrow, or known to too few operators."""
 
 
 @dataclass
@@ -28,7 +36,11 @@ class Lift:
     layouts: Layouts
     sizes: dict[Lead, ir.Value]
     """Run-time size of each lead axis, int64 [1], in order; empty if not separable."""
-    _widened: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    masked: set[ir.Value] = field(default_factory=set)
+    """Values with rows that are no numbers where nothing flows back to them; see `masked`."""
+    _read: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    _scaled: dict[ir.Value, tuple[ir.Value, ir.Value]] = field(default_factory=dict)
+    """Products with constant factors of channels: operand and factor, by product."""
 
     @property
     def extra(self) -> int:
@@ -51,12 +63,16 @@ class Lift:
         return self.op.Unsqueeze(value, axes) if axes else value
 
     def wide(self, value: ir.Value) -> ir.Value:
-        """Return a forward value as derivatives read it: 16-bit floats as float32, cast once."""
-        if not is_half(value.dtype):
+        """Return a forward value as derivatives read it: as `_WIDER` says, masked rows as 0."""
+        wider = _WIDER.get(value.dtype)
+        if wider is None and value not in self.masked:
             return value
-        if value not in self._widened:
-            self._widened[value] = self.op.Cast(value, to=ir.DataType.FLOAT)
-        return self._widened[value]
+        if value not in self._read:
+            read = value if wider is None else self.op.Cast(value, to=wider)
+            if value in self.masked:
+                read = self.op.Where(self.op.IsNaN(read), 0.0, read)
+            self._read[value] = read
+        return self._read[value]
 
     def added(self, layout: Layout, side: Side, like: Layout) -> list[int]:
         """Places of the axes `pair` adds to a value."""
@@ -82,7 +98,21 @@ class Lift:
         """Pair form to flat form. ``own``: a forward value to read unknown sizes from."""
         if not self.extra or layout.batch is None:
             return value
-        return self.op.Reshape(value, self.shape(layout, [-1], own))
+        flat = self.op.Reshape(value, self.shape(layout, [-1], own))
+        if value in self._scaled:
+            operand, factor = self._scaled[value]
+            self._scaled[flat] = self.flatten(operand, layout, own), factor
+        return flat
+
+    def scale(self, value: ir.Value, factor: ir.Value) -> ir.Value:
+        """Multiply by a constant factor of channels [C, 1, ...], and remember it."""
+        scaled = self.op.Mul(value, factor)
+        self._scaled[scaled] = value, factor
+        return scaled
+
+    def unscaled(self, value: ir.Value) -> tuple[ir.Value, ir.Value | None]:
+        """What a value is `scale`d from and by; itself and None where it is not."""
+        return self._scaled.get(value, (value, None))
 
     def unflatten(
         self, value: ir.Value, layout: Layout, spread: bool, own: ir.Value | None = None

@@ -55,7 +55,12 @@ class Parts:
 
 
 def partition(
-    model: ir.Model, known: Iterable[str], sizes: Mapping[str, int], keep: Iterable[str] = ()
+    model: ir.Model,
+    known: Iterable[str],
+    sizes: Mapping[str, int],
+    keep: Iterable[str] = (),
+    *,
+    recompute: bool = True,
 ) -> Parts:
     """Split ``model`` into what depends on the inputs named ``known`` alone, and the rest.
 
@@ -69,6 +74,8 @@ def partition(
         Bytes of a value by name, for choosing the cut.
     keep : iterable of str
         Outputs of ``model`` the first part must compute as well, if it can.
+    recompute : bool
+        Whether to hand over less and compute it again; else as much as possible is done first.
     """
     graph = model.graph
     names = set(known)
@@ -79,7 +86,11 @@ def partition(
     kept = set(keep)
     finished = [o for o in graph.outputs if o in ready and o.name in kept]
     remaining = [o for o in graph.outputs if o not in finished]
-    cut = _choose_cut(graph, ready, remaining, sizes)
+    late_values = ancestors_until(graph, remaining, ready)
+    latest = {v for v in late_values if v in ready}
+    chosen = _pulled_back(graph, ready, latest, sizes) if recompute else latest
+    order = [*graph.inputs, *(o for node in graph for o in node.outputs)]
+    cut = [v for v in order if v in chosen]
     given = [v for v in graph.inputs if v.name in names]
     handed = [v for v in cut if v not in given and v not in finished]
     first = extract(model, given, [*finished, *handed])
@@ -89,12 +100,11 @@ def partition(
     return Parts(first, second, [str(v.name) for v in cut if v not in given])
 
 
-def _choose_cut(
-    graph: ir.Graph, ready: set[ir.Value], targets: list[ir.Value], sizes: Mapping[str, int]
-) -> list[ir.Value]:
-    """Take the latest cut, then pull it back through cheap nodes where that makes it smaller."""
-    second = ancestors_until(graph, targets, ready)
-    cut = {v for v in second if v in ready}
+def _pulled_back(
+    graph: ir.Graph, ready: set[ir.Value], latest: set[ir.Value], sizes: Mapping[str, int]
+) -> set[ir.Value]:
+    """Pull the latest cut back through cheap nodes where that makes it smaller."""
+    cut = set(latest)
     for node in reversed(graph):
         outputs = [o for o in node.outputs if o in cut]
         inputs = [v for v in node_inputs(node) if v in ready and v is not None]
@@ -102,11 +112,11 @@ def _choose_cut(
             continue
         gain = sum(sizes.get(str(v.name), 0) for v in outputs)
         cost = sum(sizes.get(str(v.name), 0) for v in set(inputs) - cut)
-        if cost <= gain:
+        # One value for another of its size: it may serve others too, but no sum or product does.
+        if cost < gain or (cost == gain and len(inputs) == 1):
             cut.difference_update(outputs)
             cut.update(inputs)
-    order = [*graph.inputs, *(o for node in graph for o in node.outputs)]
-    return [v for v in order if v in cut]
+    return cut
 
 
 def _defer(graph: ir.Graph, late: set[str]) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 DEFAULT_MEMORY = 2 * 2**30  # bytes, where max_memory is not given
 _DEVICE_MEMORY = 8 * 2**30  # the same on a GPU
 _SLACK = 3  # arenas, padding and fragmentation: plan on three times what is kept
-_ENOUGH = {"cpu": 256 * 2**20, "cuda": 2 * 2**30}
-"""Bytes of work at once beyond which larger chunks are no faster."""
+_ENOUGH = {"cpu": 40 * 2**20, "cuda": 2 * 2**30}
+"""Bytes of work at once beyond which larger chunks are no faster: on the CPU its cache's."""
 _LEAST = 32 * 2**20  # bytes of results held at once in any case: fewer would repeat reference work
 
 
@@ -46,8 +46,10 @@ class Plan:
         """
         budget = max_memory or (_DEVICE_MEMORY if device == "cuda" else DEFAULT_MEMORY)
         enough = _ENOUGH[device]
-        pairs = max(1, min(budget // 4 // _SLACK, enough) // max(1, pair_bytes))
-        k = min(targets, pairs)
+        most = (budget - min(budget // 2, references * cut_bytes)) // 2 // _SLACK
+        pairs = max(1, min(most, enough) // max(1, pair_bytes))
+        # Targets share what a pair of samples costs once, so together they are worth more memory.
+        k = even(targets, max(1, most // max(1, pair_bytes)))
         s = max(1, min(steps, pairs // k))
         m = even(references, max(1, pairs // (k * s))) if s == steps else 1
         n = max(1, min(explicands, pairs // (k * s * m)))

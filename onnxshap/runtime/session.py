@@ -124,6 +124,9 @@ class Session:
         options.log_severity_level = 4
         # Between runs the threads of one session would spin against those of the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        # A plan for buffers made ahead takes time that grows with the square of the nodes (8 of 11
+        # seconds for DenseNet-201's backward pass). The arena reuses them as well while it runs.
+        options.enable_mem_reuse = False
         if folder is not None:
             key = "session.model_external_initializers_file_folder_path"
             options.add_session_config_entry(key, os.fspath(folder))

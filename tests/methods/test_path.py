@@ -298,7 +298,9 @@ def test_several_targets_stay_within_memory(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CompletenessWarning)
         explainer(x)
-    assert max(sizes) <= max(budget / 12, explainer._engine.compiled.pair_bytes)
+    compiled = explainer._engine.compiled
+    kept = min(budget / 2, len(background) * compiled.cut_bytes)
+    assert 6 * max(sizes) <= max(budget - kept, 6 * compiled.pair_bytes)
 
 
 # Expected gradients -------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
-from onnxshap.autodiff.registry import Cotangents, multiplier
+from onnxshap.autodiff.registry import WITH_ANOTHER, Cotangents, multiplier, vjp
 from onnxshap.autodiff.rules.vjp.elementwise import quotient
-from onnxshap.autodiff.secants import FAR, exp_secant, ratio, smooth_slope
+from onnxshap.autodiff.secants import FAR, exp_secant, ratio, smooth_slope, softened
 from onnxshap.graph.builder import Builder
 
 
@@ -86,6 +86,34 @@ def mod(ctx: Context, m: ir.Value) -> Cotangents:
     return [op.Mul(m, jumping_secant(ctx, op.Equal(*counts), 1.0))]
 
 
+@multiplier("Mul", family="product")
+def mul(ctx: Context, m: ir.Value) -> Cotangents:
+    """m_a = m (b + b0)/2, m_b = m (a + a0)/2;  m (y - y0)/(x - r) where y = x sigmoid(x)."""
+    gate = _own_gate(ctx)
+    if gate is None:
+        return ctx.by(vjp, m)
+    ends = Context.beside(ctx)
+    op, x, s, y = ctx.op, ends.x(1 - gate), ends.x(gate), ends.y()
+    rest = op.Sub(1.0, s)
+    first = op.Add(s, op.Mul(y, rest))
+    second = op.Mul(rest, op.Add(op.Mul(s, 2.0), op.Mul(y, op.Sub(rest, s))))
+    sides = x, ctx.r(1 - gate), y, ctx.y_ref()
+    slopes: list[ir.Value | None] = [WITH_ANOTHER, WITH_ANOTHER]
+    slopes[1 - gate] = op.Mul(m, softened(op, sides, first, second))
+    return slopes
+
+
+def _own_gate(ctx: Context) -> int | None:
+    """Which input of a product is the sigmoid of the other, as in SiLU, if one is."""
+    for gate in (0, 1):
+        node = ctx.input(gate).producer()
+        if node is not None and node.op_type == "Sigmoid" and not node.domain:
+            inner = ctx.needs(gate) and not ctx.explained(gate)
+            if inner and node.inputs[0] is ctx.input(1 - gate):
+                return gate
+    return None
+
+
 @multiplier("Pow")
 def pow_(ctx: Context, m: ir.Value) -> Cotangents:
     """Closed secants for exponents 1, 2, 3, 1/2, -1; two-player Shapley if the exponent varies."""
@@ -123,22 +151,28 @@ def sqrt(ctx: Context, m: ir.Value) -> Cotangents:
 
 @multiplier("Where", inputs=(1, 2), family="fallback", linear=lambda _, moving: 0 not in moving)
 def where(ctx: Context, m: ir.Value) -> Cotangents:
-    """m [c] and m [not c]; where c differs between the sides, the least-norm completion.
+    """m [c] and m [not c]; where c differs, m dy/dt if y is a function of t alone, or least-norm.
 
-    m_X = m (c + c0)/2, m_Y = m - m_X, then the part of m dy they miss is added along the deltas.
+    Least-norm: m_X = m (c + c0)/2, m_Y = m - m_X, and the part of m dy that they miss is added
+    along the deltas.
     """
-    op, dtype = ctx.op, m.dtype
+    op, dtype, c = ctx.op, m.dtype, ctx.x(0)
     if not ctx.varies(0):
-        c = ctx.x(0)
         return [None, op.Where(c, m, 0.0), op.Where(c, 0.0, m)]
-    c, c0 = op.Cast(ctx.x(0), to=dtype), op.Cast(ctx.r(0), to=dtype)
-    share = op.Mul(op.Add(c, c0), 0.5)
-    shares = [share, op.Sub(1.0, share)]
+    c0 = ctx.r(0)
     # Infinite branches, as masks have, are far ones: their products must stay numbers.
+    # Not by Clip, which onnxruntime fuses with a Relu before it and then has no float64 kernel for.
     far = op.value(-FAR, dtype), op.value(FAR, dtype)
-    x, r = ([op.Clip(side(i), *far) for i in (1, 2)] for side in (ctx.x, ctx.r))
+    x, r = ([op.Max(op.Min(side(i), far[1]), far[0]) for i in (1, 2)] for side in (ctx.x, ctx.r))
+    dy = op.Sub(op.Where(c, *x), op.Where(c0, *r))
+    if ctx.root is not None:
+        both, either = op.And(c, c0), op.Or(c, c0)
+        flips = op.Xor(c, c0)
+        slope = op.Div(op.Where(flips, dy, 0.0), op.Where(flips, ctx.root_delta(), 1.0))
+        return [op.Mul(m, slope), op.Where(both, m, 0.0), op.Where(either, 0.0, m)]
+    share = op.Mul(op.Add(op.Cast(c, to=dtype), op.Cast(c0, to=dtype)), 0.5)
+    shares = [share, op.Sub(1.0, share)]
     deltas = [op.Sub(a, b) for a, b in zip(x, r, strict=True)]
-    dy = op.Sub(op.Where(ctx.x(0), *x), op.Where(ctx.r(0), *r))
     missing = op.Sub(dy, op.Sum(*(op.Mul(s, d) for s, d in zip(shares, deltas, strict=True))))
     norm = op.Sum(*(op.Mul(d, d) for d in deltas))
     step = ratio(op, missing, norm)

@@ -16,11 +16,11 @@ from onnxshap.autodiff.rules.vjp.norm import (
     channel_sum,
     channel_window,
     channels,
-    for_inference,
     lp_norm,
     lrn_denominator,
     lrn_parameters,
     reciprocal_deviation,
+    scaled,
     summed_like,
     trailing_axes,
 )
@@ -39,13 +39,13 @@ def batch_normalization(ctx: Context, m: ir.Value) -> Cotangents:
     y = (x - mean) t + B: a product of two, one of which is a product again, with the reciprocal
     root of the variance.
     """
-    op, sides = for_inference(ctx).op, _sides(ctx)
+    op, sides = ctx.op, _sides(ctx)
     scale, scale0 = (channels(ctx, v) for v in sides(1))
     s, s0 = (reciprocal_deviation(ctx, v) for v in sides(4))
     slope = op.Mul(scale, s)
     if ctx.varies(1) or ctx.varies(4):
         slope = op.Mul(op.Add(slope, op.Mul(scale0, s0)), 0.5)
-    dx = op.Mul(m, slope)
+    dx = scaled(ctx, m, slope)
     returned = [dx, None, channel_sum(ctx, _bias(ctx, m), 2), channel_sum(ctx, op.Neg(dx), 3), None]
     if ctx.needs(1) or ctx.needs(4):
         x, mean = sides(0), [channels(ctx, v) for v in sides(3)]

@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, vjp
 from onnxshap.autodiff.windows import Windows, sum_over_windows
+from onnxshap.errors import UnsupportedOpError
 
 
 @vjp("Conv", form="flat", family="product")
@@ -14,7 +15,9 @@ def conv(ctx: Context, g: ir.Value) -> Cotangents:
     w = Windows.of(ctx, _kernel(ctx))
     dx = _of_image(ctx, g, w) if ctx.needs(0) else None
     pads = w.begin + w.end
-    dw = _of_weights(ctx, ctx.x(0), g, w.strides, w.dilations, pads) if ctx.needs(1) else None
+    dw, longer = None, max(w.strides) > 1  # a stride may leave a rest
+    if ctx.needs(1):
+        dw = _of_weights(ctx, ctx.x(0), g, w.strides, w.dilations, pads, longer)
     return [dx, dw, _of_bias(ctx, g)]
 
 
@@ -34,11 +37,13 @@ def _of_weights(
     strides: list[int],
     dilations: list[int],
     pads: list[int],
+    longer: bool,
 ) -> ir.Value:
     """Kernels [O, A, *kernel] between an image [N, group A, ..] and the picture [N, O, ..] of it.
 
     A convolution of the one with the other, samples as channels: a picture's neighbours are
-    ``strides`` apart in the image, a kernel's ``dilations``.
+    ``strides`` apart in the image, a kernel's ``dilations``. ``longer``: whether more comes out
+    than kernels, since the image has a rest.
     """
     op, group, rank = ctx.op, int(ctx.attr("group", 1)), len(strides)
     swap = [1, 0, *range(2, 2 + rank)]
@@ -50,29 +55,32 @@ def _of_weights(
         image = op.Reshape(image, op.Concat([channels, -1], op.Shape(image, start=3), axis=0))
     settings = {"strides": dilations, "dilations": strides, "pads": pads, "group": group}
     found = op.Transpose(op.Conv(image, picture, **settings), perm=swap)
-    if max(strides) > 1:  # a stride may leave a rest
+    if longer:
         found = op.Slice(found, [0] * rank, _kernel(ctx), list(range(2, 2 + rank)))
     return found
 
 
 def _of_image(ctx: Context, g: ir.Value, w: Windows) -> ir.Value:
-    kernel, group = w.kernel, int(ctx.attr("group", 1))
+    kernel, group, weights = w.kernel, int(ctx.attr("group", 1)), ctx.x(1)
+    g, factor = ctx.lift.unscaled(g)
+    if factor is not None:  # of a BatchNormalization: into the weights, once, not into every g
+        weights = ctx.op.Mul(weights, ctx.op.Unsqueeze(factor, [1]))
     if set(w.strides) == {1}:
         # A convolution with flipped kernels and swapped channels: a faster kernel than
         # ConvTranspose, and the runtime derives its weights once, at load.
         reach = [d * (k - 1) for d, k in zip(w.dilations, kernel, strict=True)]
         pads = [r - p for r, p in zip(reach * 2, [*w.begin, *w.end], strict=True)]
         if min(pads) >= 0:
-            weights = _adjoint_weights(ctx, group, kernel)
+            weights = _adjoint_weights(ctx, weights, group, kernel)
             settings = {"pads": pads, "dilations": w.dilations, "group": group}
             return ctx.op.Conv(g, weights, **settings)
-    found: ir.Value = sum_over_windows(ctx, g, ctx.x(1), w, group)
+    found: ir.Value = sum_over_windows(ctx, g, weights, w, group)
     return found
 
 
-def _adjoint_weights(ctx: Context, group: int, kernel: list[int]) -> ir.Value:
+def _adjoint_weights(ctx: Context, weights: ir.Value, group: int, kernel: list[int]) -> ir.Value:
     """[O, C/group, *kernel] -> [C, O/group, *kernel], kernels reversed."""
-    op, weights = ctx.op, ctx.x(1)
+    op = ctx.op
     outputs, inputs = ctx.known_dims([0, 1], 1)
     if (outputs, inputs) != (group, 1):
         rank = len(kernel)
@@ -92,35 +100,52 @@ def _adjoint_weights(ctx: Context, group: int, kernel: list[int]) -> ir.Value:
 @vjp("ConvTranspose", form="flat", family="product")
 def conv_transpose(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = convolution of g with W, W [C, O/group, *kernel];  dW = of g with x;  dB = sum of g."""
-    kernel = _kernel(ctx)
+    kernel, op = _kernel(ctx), ctx.op
     rank = len(kernel)
     strides = list(ctx.attr("strides", [1] * rank))
     dilations = list(ctx.attr("dilations", [1] * rank))
-    pads = list(ctx.attr("pads", [0] * 2 * rank))
-    auto = ctx.attr("auto_pad", "NOTSET")
-    if auto == "VALID":
-        pads = [0] * (2 * rank)
-    if auto.startswith("SAME") or ctx.attr("output_shape") is not None:
-        pads = _pads_for_output(ctx, kernel, strides, dilations, auto)
+    pads, rest = _transposed_pads(ctx, kernel, strides, dilations)
     settings = {"strides": strides, "dilations": dilations, "group": int(ctx.attr("group", 1))}
-    dx = ctx.op.Conv(g, ctx.x(1), pads=pads, **settings) if ctx.needs(0) else None
-    dw = _of_weights(ctx, g, ctx.x(0), strides, dilations, pads) if ctx.needs(1) else None
+    dx = dw = None
+    if ctx.needs(0):
+        dx = op.Conv(g, ctx.x(1), pads=pads, **settings)
+        if any(e >= s for e, s in zip(rest, strides, strict=True)):
+            axes = list(range(2, 2 + rank))
+            dx = op.Slice(dx, [0] * rank, op.Shape(ctx.input(0), start=2), axes)
+    if ctx.needs(1):
+        longer = any(e >= d for e, d in zip(rest, dilations, strict=True))
+        dw = _of_weights(ctx, g, ctx.x(0), strides, dilations, pads, longer)
     return [dx, dw, _of_bias(ctx, g)]
 
 
-def _pads_for_output(
-    ctx: Context, kernel: list[int], strides: list[int], dilations: list[int], auto: str
-) -> list[int]:
-    """Padding that gives the declared output size (ConvTranspose's `output_shape` equations)."""
-    axes = list(range(2, 2 + len(kernel)))
-    extra = ctx.attr("output_padding", [0] * len(kernel))
+def _transposed_pads(
+    ctx: Context, kernel: list[int], strides: list[int], dilations: list[int]
+) -> tuple[list[int], list[int]]:
+    """Padding, by ConvTranspose's equations, and how many positions no kernel reaches at the end.
+
+    Those are `output_padding`, and what an `output_shape` asks for beyond.
+    """
+    rank, auto = len(kernel), ctx.attr("auto_pad", "NOTSET")
+    rest, asked = list(ctx.attr("output_padding", [0] * rank)), ctx.attr("output_shape") is not None
+    if not auto.startswith("SAME") and not asked:
+        none = [0] * 2 * rank
+        return (none if auto == "VALID" else list(ctx.attr("pads", none))), rest
+    axes = list(range(2, 2 + rank))
     sizes = ctx.known_dims(axes)
     outputs = [ctx.output_dims()[a] or 0 for a in axes]
     begin, end = [], []
     for i, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
-        span = strides[i] * (size - 1) + extra[i] + dilations[i] * (kernel[i] - 1) + 1
+        span = strides[i] * (size - 1) + rest[i] + dilations[i] * (kernel[i] - 1) + 1
+        computed = min(span, size * strides[i])
+        if output != computed and not asked:
+            raise UnsupportedOpError(
+                f'ConvTranspose "{ctx.node.name}": runtimes disagree on what auto_pad {auto} means '
+                f"for output_padding: its output has size {computed} or {output} along axis "
+                f"{axes[i]}. Write the padding out as pads in the model."
+            )
+        rest[i] += max(0, output - span)
         total = max(0, span - output)
         small, large = total // 2, total - total // 2
         begin.append(small if auto == "SAME_UPPER" else large)
         end.append(large if auto == "SAME_UPPER" else small)
-    return begin + end
+    return begin + end, rest

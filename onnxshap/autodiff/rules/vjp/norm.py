@@ -6,7 +6,6 @@ import onnx_ir as ir
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, vjp
 from onnxshap.autodiff.secants import ratio
-from onnxshap.errors import UnsupportedOpError
 
 # ONNX keeps attributes, defaults included, as float32.
 EPSILON = 9.999999747378751635551452636718750e-06
@@ -19,8 +18,8 @@ def batch_normalization(ctx: Context, g: ir.Value) -> Cotangents:
 
     s = 1 / sqrt(var + epsilon): statistics are constants at inference.
     """
-    op, s = ctx.op, reciprocal_deviation(ctx, for_inference(ctx).x(4))
-    dx = op.Mul(g, op.Mul(channels(ctx, ctx.x(1)), s))
+    op, s = ctx.op, reciprocal_deviation(ctx, ctx.x(4))
+    dx = scaled(ctx, g, op.Mul(channels(ctx, ctx.x(1)), s))
     if not any(ctx.needs(i) for i in (1, 2, 3, 4)):
         return [dx]
     centred = op.Sub(ctx.x(), channels(ctx, ctx.x(3)))
@@ -29,14 +28,11 @@ def batch_normalization(ctx: Context, g: ir.Value) -> Cotangents:
     return [dx, *(channel_sum(ctx, v, i) for i, v in enumerate(parts, 1))]
 
 
-def for_inference(ctx: Context) -> Context:
-    """Refuse statistics of the batch itself."""
-    if ctx.attr("training_mode", 0):
-        raise UnsupportedOpError(
-            f'BatchNormalization "{ctx.node.name}" is in training mode: export the model for '
-            "inference (model.eval())."
-        )
-    return ctx
+def scaled(ctx: Context, g: ir.Value, factor: ir.Value) -> ir.Value:
+    """``g`` times scale and deviation; in a form that a convolution may take into its weights."""
+    moving = any(ctx.needs(i) or ctx.varies(i) or ctx.layout(i).batch is not None for i in (1, 4))
+    product: ir.Value = ctx.op.Mul(g, factor) if moving else ctx.lift.scale(g, factor)
+    return product
 
 
 def reciprocal_deviation(ctx: Context, variance: ir.Value) -> ir.Value:

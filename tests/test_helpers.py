@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis.errors import FailedHealthCheck
 
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, RuleSet, multiplier, shap, vjp
@@ -26,6 +28,7 @@ from tests.helpers.gradcheck import (
     seeds,
     vjp_gap,
 )
+from tests.properties.judge import judge, numbers
 
 VJP_BOUND, COMPLETE_BOUND, FORMULA_BOUND, FLOAT32_BOUND = 1e-7, 1e-9, 1e-9, 2e-5
 
@@ -259,3 +262,27 @@ def test_rows_draw_what_they_say(rng: np.random.Generator) -> None:
     assert x["x0"].max() <= 1
     assert x["x2"].min() >= 5
     assert Case("Split", [(N, 2), ints(1, 1)]).explained == ["x0"]
+
+
+# Random nodes -------------------------------------------------------------------------------------
+
+
+def judge_once(case: Case) -> None:
+    @settings(max_examples=1, phases=[Phase.generate], database=None, derandomize=True)
+    @given(numbers)
+    def once(seed: int) -> None:
+        judge(case, seed)
+
+    once()
+
+
+def test_judge_of_random_nodes_sees_a_wrong_gradient(plant: Plant) -> None:
+    judge_once(row("Tanh"))
+    plant(vjp, "Tanh", tanh_almost)
+    with pytest.raises(AssertionError, match="vjp_gap"):
+        judge_once(row("Tanh"))
+
+
+def test_judge_of_random_nodes_leaves_a_kink_out() -> None:
+    with pytest.raises(FailedHealthCheck, match="filtering out a lot"):
+        judge_once(Case("Abs", [(N, 4)], domain=(-2e-5, 2e-5)))

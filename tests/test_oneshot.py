@@ -294,7 +294,7 @@ def operators(graph: onnx.GraphProto) -> list[str]:
     ("memory", "scans"),
     [
         (None, ([], [], [])),
-        (2**18, (["steps"], ["steps"], ["steps"])),
+        (2**19, (["steps"], ["steps"], ["steps"])),
         (
             1,
             (
@@ -304,7 +304,7 @@ def operators(graph: onnx.GraphProto) -> list[str]:
             ),
         ),
     ],
-    ids=["all", "256 KiB", "1 B"],
+    ids=["all", "512 KiB", "1 B"],
 )
 @pytest.mark.parametrize("name", STEPPED)
 def test_methods_with_steps(

@@ -22,25 +22,29 @@ FEATURES = 8
 def shapley(
     model: onnx.ModelProto, x: np.ndarray, background: np.ndarray, target: int
 ) -> np.ndarray:
-    """Exact values [N, F], float64: one model run on every mixture of explicand and reference."""
+    """Exact values [N, F] of one output, float64, the mean over references."""
+    return every_game(model, x, background)[..., target].mean(1)
+
+
+def every_game(model: onnx.ModelProto, x: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Exact values [N, M, F, K] of K outputs: the model run on every mixture of both sides."""
     count = x.shape[1]
     masks = np.array(list(np.ndindex(*[2] * count)), bool)  # [2^F, F], row k is k in binary
     place = 2 ** np.arange(count)[::-1]
     sizes = masks.sum(1)
     factorial = np.array([math.factorial(s) for s in range(count + 1)], np.float64)
-    values = np.zeros(x.shape)
-    for i, row in enumerate(x):
-        for reference in background:
-            mixed = np.where(masks, row, reference).astype(x.dtype)
-            (found,) = models.run(model, {"x": mixed}).values()
-            game = found[:, target].astype(np.float64)
-            for f in range(count):
-                without = ~masks[:, f]
-                s = sizes[without]
-                weight = factorial[s] * factorial[count - 1 - s] / factorial[count]
-                rows = masks[without] @ place
-                values[i, f] += weight @ (game[rows + place[f]] - game[rows])
-    return values / len(background)
+    mixed = np.where(masks, x[:, None, None], background[:, None]).reshape(-1, count)
+    (found,) = models.run(model, {"x": mixed.astype(x.dtype)}).values()
+    game = found.astype(np.float64).reshape(len(x), len(background), len(masks), -1)
+    values = np.zeros((*game.shape[:2], count, game.shape[3]))
+    for f in range(count):
+        without = ~masks[:, f]
+        s = sizes[without]
+        weight = factorial[s] * factorial[count - 1 - s] / factorial[count]
+        rows = masks[without] @ place
+        steps = game[:, :, rows + place[f]] - game[:, :, rows]
+        values[:, :, f] = np.einsum("s,nmsk->nmk", weight, steps)
+    return values
 
 
 def game(
@@ -174,6 +178,54 @@ def test_distance_where_they_approximate(
         print(f"\n  {build.__name__}: {distance:.3f} of the exact values' size", end=" ")
     np.testing.assert_allclose(found.attributions.sum(1), exact.sum(1), atol=1e-9)
     assert 1e-6 < distance < BOUNDS[build]
+
+
+# The L1 distance to the exact values, of their L1 size, the median over pairs and outputs: as found
+# when the rules were chosen. On the same games softmax elementwise has 0.64 and 0.82, integrated
+# gradients in 64 steps 0.069 and 0.522; LayerNormalization elementwise 0.64, with sigma held 0.29.
+PARTS: dict[str, tuple[float, float, onnx.NodeProto]] = {
+    "softmax, logits of deviation 1": (1, 0.044, node("Softmax", ["x"], ["h"], "softmax", axis=1)),
+    "softmax, logits of deviation 4": (4, 0.345, node("Softmax", ["x"], ["h"], "softmax", axis=1)),
+    "layer normalisation": (1, 0.18, node("LayerNormalization", ["x", "gain"], ["h"], "norm")),
+    "max-pool": (1, 0.54, node("MaxPool", ["rows"], ["h"], "pool", kernel_shape=[FEATURES])),
+    "product of 8 near 1": (0.25, 0.085, node("ReduceProd", ["x", "axis"], ["h"], "product")),
+}
+SAMPLED = 1.25  # from batch to batch these medians differ: softmax's 0.045 to 0.062, 0.34 to 0.40
+OUTPUTS = 32
+
+
+def part(operator: onnx.NodeProto) -> onnx.ModelProto:
+    """The operator on 8 features, and random weighted sums of what it gives."""
+    count = FEATURES if operator.op_type in ("Softmax", "LayerNormalization") else 1
+    held = {"w": np.random.default_rng(1).normal(size=(count, OUTPUTS))}
+    held |= {"gain": np.ones(FEATURES), "axis": np.array([1]), "two": np.array([0, -1])}
+    nodes = [
+        operator,
+        node("Reshape", ["h", "two"], ["flat"], "flat"),
+        node("MatMul", ["flat", "w"], ["y"], "out"),
+    ]
+    if operator.op_type == "MaxPool":
+        nodes.insert(0, node("Unsqueeze", ["x", "axis"], ["rows"], "rows"))
+    ends = {"x": (np.float64, ["N", FEATURES])}, {"y": (np.float64, ["N", OUTPUTS])}
+    return models.graph(nodes, *ends, held)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_part_is_as_near_as_its_rule_can_be(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deviation, figure, operator = PARTS[name]
+    model, rng = part(operator), np.random.default_rng(0)
+    x, references = deviation * rng.normal(size=(2, 24, FEATURES))
+    if operator.op_type == "ReduceProd":
+        x, references = x + 1, references + 1
+    targets = list(range(OUTPUTS))
+    explained = Explainer(model, references, target=targets)(x, per_reference=True).per_reference
+    exact = every_game(model, x, references).transpose(0, 3, 1, 2)
+    distances = np.abs(explained - exact).sum(3) / np.abs(exact).sum(3)
+    with capsys.disabled():
+        print(f"\n  {name}: {np.median(distances):.3f}, found before: {figure}", end=" ")
+    assert 1e-6 < np.median(distances) <= SAMPLED * figure
 
 
 def test_symmetric_and_idle_features() -> None:

@@ -20,13 +20,7 @@ def completed(ctx: Context, m: ir.Value, along: int | None = None) -> Cotangents
     The sums are over each sample, or ``along`` one axis where the operator treats it as a row.
     """
     op, places = ctx.op, range(len(ctx.node.inputs))
-    apart = [i for i in places if ctx.varies(i) and not ctx.needs(i) and _is_float(ctx, i)]
-    if apart:
-        raise UnsupportedOpError(
-            f'{ctx.node.op_type} "{ctx.node.name}": its input {apart[0]} '
-            f'("{ctx.input(apart[0]).name}") differs between explicand and reference but is not '
-            "explained, and its share of the change cannot be told apart. Explain it too (inputs=)."
-        )
+    require_explained(ctx)
     slopes, deltas = {}, {}
     ends = [view.beside(ctx).by(vjp, m) for view in (Context, ReferenceContext)]
     for i in places:
@@ -54,6 +48,24 @@ def completed(ctx: Context, m: ir.Value, along: int | None = None) -> Cotangents
             own = op.Reshape(step, [-1] + [1] * (len(layout.dims) - layout.batch - 1))
         returned[i] = op.Add(slope, op.Mul(own, deltas[i]))
     return returned
+
+
+def require_explained(ctx: Context) -> None:
+    """Raise if an input differs between the sides and is not explained: nobody could be credited.
+
+    Raises
+    ------
+    UnsupportedOpError
+        Naming the input.
+    """
+    places = range(len(ctx.node.inputs))
+    apart = [i for i in places if ctx.varies(i) and not ctx.needs(i) and _is_float(ctx, i)]
+    if apart:
+        raise UnsupportedOpError(
+            f'{ctx.node.op_type} "{ctx.node.name}": its input {apart[0]} '
+            f'("{ctx.input(apart[0]).name}") differs between explicand and reference but is not '
+            "explained, and its share of the change cannot be told apart. Explain it too (inputs=)."
+        )
 
 
 def _is_float(ctx: Context, i: int) -> bool:

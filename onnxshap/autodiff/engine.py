@@ -12,19 +12,24 @@ import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context, MidpointContext
 from onnxshap.autodiff.lift import Lift
-from onnxshap.autodiff.registry import BLOCKED, Family, Rule, RuleSet, since_version, spell
+from onnxshap.autodiff.masked import masked_rows
+from onnxshap.autodiff.registry import (
+    BLOCKED,
+    WITH_ANOTHER,
+    Family,
+    Rule,
+    RuleSet,
+    since_version,
+    spell,
+)
+from onnxshap.autodiff.remedies import gives_text, remedies
+from onnxshap.autodiff.unary import decisive, roots
 from onnxshap.errors import UnsupportedOpError
 from onnxshap.graph.batch import Layout, Layouts
-from onnxshap.graph.dependence import ancestors, node_inputs, reachable
+from onnxshap.graph.dependence import QUANTISED, ancestors, node_inputs, reachable
 
 # Linear in all their float inputs together: what one contributes does not depend on the others.
 _ADDITIVE = frozenset(("Add", "Concat", "Mean", "Sub", "Sum", "TensorScatter"))
-
-
-QUANTISED = frozenset(
-    ir.DataType[name] for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16")
-)
-"""Integers that stand for floats behind a QuantizeLinear, and carry derivatives from there."""
 
 
 @dataclass
@@ -50,8 +55,12 @@ class Walk:
     """Reference-side counterpart of every value that can differ between the sides."""
 
     def __post_init__(self) -> None:
-        self.path = Path(self.graph, self.opsets, self.rules, self.sources, self.target)
+        self.path = Path(
+            self.graph, self.opsets, self.rules, self.sources, self.target, self.references
+        )
         self.nodes = list(self.graph)  # before anything is emitted
+        masked = masked_rows(self.path.nodes)
+        self.lift.masked |= masked | {self.references[v] for v in masked if v in self.references}
 
     def run(self, seed: ir.Value) -> dict[ir.Value, ir.Value]:
         """Propagate ``seed`` (pair form, laid out like the target, references not spread).
@@ -108,10 +117,14 @@ class Walk:
             None if t is None else self._in_form(t, o, flat)
             for t, o in zip(totals, outputs, strict=True)
         ]
-        ctx = kind(node, rule.form, self.lift, self.references, self.path.active, spread)
+        view = node, rule.form, self.lift, self.references, self.path.active
+        ctx = kind(*view, set(self.sources), spread)
+        ctx.root = self.path.roots.get(node)
         returned = rule.function(ctx, *cotangents)
         for i, source in enumerate(node.inputs):
-            if source not in self.path.active or not self.path.carries(node, i):
+            if i == 0 and ctx.root is not None:
+                source = ctx.root
+            elif source not in self.path.active or not self.path.carries(node, i):
                 continue
             value = returned[i] if i < len(returned) else None
             if value is None:
@@ -119,6 +132,8 @@ class Walk:
                     f'the {self.rules.kind} rule of {node.op_type}, node "{node.name}", returned '
                     f"nothing for input {i}, which the explained input reaches"
                 )
+            if value is WITH_ANOTHER:
+                continue
             if rule.form == "elementwise":
                 value = self._unbroadcast(value, self._broadcast_layout(node), source)
             yield source, Cotangent(value, flat, ctx.is_spread)
@@ -187,16 +202,30 @@ class Path:
         rules: RuleSet,
         sources: list[ir.Value],
         target: ir.Value,
+        varying: Iterable[ir.Value] = (),
     ) -> None:
+        """``varying``: what differs between the sides though it depends on no source."""
         self.opsets, self.rules, self.sources, self.target = opsets, rules, sources, target
+        chosen = roots(graph, sources, varying) if rules.kind == "multiplier" else {}
         forward = reachable(graph, sources, self.carries)
+        while late := {
+            n.outputs[0] for n, t in chosen.items() if t in forward and n.outputs[0] not in forward
+        }:
+            forward = reachable(graph, forward | late, self.carries)
         needed = ancestors(graph, [target])
         self.active = {v for v in forward & needed if v.dtype is None or _carries(v.dtype)}
+        self.roots = {n: t for n, t in chosen.items() if t in self.active}
+        """Values that the condition of a Where is credited to, see `unary.roots`."""
         self.order = [
             n
             for n in graph
             if any(o in self.active for o in n.outputs)
-            and any(v in self.active and self.carries(n, i) for i, v in enumerate(node_inputs(n)))
+            and (
+                n in self.roots
+                or any(
+                    v in self.active and self.carries(n, i) for i, v in enumerate(node_inputs(n))
+                )
+            )
         ]
         self.nodes = set(self.order)
         self.blocked = [
@@ -206,6 +235,8 @@ class Path:
             and any(o in needed for o in n.outputs)
             and n not in self.nodes
         ]
+        decide = decisive(graph, self.roots)
+        self.blocked = [n for n in self.blocked if n not in decide]
 
     def carries(self, node: ir.Node, index: int) -> bool:
         """Whether a derivative can flow through input ``index`` of ``node``."""
@@ -219,19 +250,21 @@ class Path:
             return self.rules.find(node, self.opsets) is not None
         output = node.outputs[0].dtype
         if output in QUANTISED and (quantised or node.op_type == "QuantizeLinear"):
-            return index == 0 or quantised
+            return True
         return output is None or output.is_floating_point() or len(node.outputs) > 1
 
     def family(self, node: ir.Node, varying: Collection[ir.Value] = ()) -> Family:
         """How ``node`` is treated, in `onnxshap.check`'s words."""
         if node not in self.nodes:
-            return "blocked"
+            return "unsupported" if gives_text(node) else "blocked"
         rule = self.rules.find(node, self.opsets)
         if rule is None or self._misfit(node, rule) is not None:
             return "unsupported"
         active = [v for v in node.inputs if v in self.active]
         if rule.family == "product" and len(active) == 1 and len(set(active)) == 1:
             return "exact-linear"
+        if node in self.roots:
+            return "rescale"
         moving = {i for i, v in enumerate(node.inputs) if v in self.active or v in varying}
         if rule.linear is not None and rule.linear(node, moving):
             return "exact-linear"
@@ -250,23 +283,24 @@ class Path:
     def require_rules(self, layouts: Layouts, references: Iterable[ir.Value] = ()) -> None:
         """Raise one error that names every node on the path without a rule."""
         varying = set(references)
-        problems = [p for n in self.order if (p := self._problem(n, layouts, varying)) is not None]
-        if problems:
-            listed = "\n  ".join(problems)
+        found = {n: p for n in self.order if (p := self._problem(n, layouts, varying)) is not None}
+        found |= {n: f"{self._named(n)}: it gives text" for n in self.blocked if gives_text(n)}
+        if found:
+            listed = "\n  ".join(found.values())
             ends = f'from "{self.sources[0].name}" to "{self.target.name}"'
             raise UnsupportedOpError(
-                f"{len(problems)} node(s) on the path {ends} cannot be differentiated:\n"
-                f"  {listed}\n"
-                f"Register a rule with onnxshap.{self.rules.kind}, or explain a part of the model "
-                "that avoids them (inputs=, output=)."
+                f"{len(found)} node(s) on the path {ends} cannot be differentiated:\n"
+                f"  {listed}\n{remedies(found, self.rules.kind)}"
             )
+
+    def _named(self, node: ir.Node) -> str:
+        operator = spell(node.domain, node.op_type, since_version(node, self.opsets))
+        return f'{operator}, node "{node.name}" (output "{node.outputs[0].name}")'
 
     def _problem(self, node: ir.Node, layouts: Layouts, varying: set[ir.Value]) -> str | None:
         rule = self.rules.find(node, self.opsets)
-        operator = spell(node.domain, node.op_type, since_version(node, self.opsets))
-        where = f'node "{node.name}" (output "{node.outputs[0].name}")'
         if rule is None:
-            return f"no {self.rules.kind} rule for {operator}, {where}"
+            return f"no {self.rules.kind} rule for {self._named(node)}"
         reason = self._misfit(node, rule)
         if reason is None and rule.family == "exact-linear" and varying:
             held = [v for v in node.inputs if v is not None and v not in self.active]
@@ -274,7 +308,7 @@ class Path:
                 held = [v for v in held if v.dtype is None or not v.dtype.is_floating_point()]
             if any(v in varying for v in held):
                 reason = "an input that is not explained differs between explicand and reference"
-        return f"{operator}, {where}: {reason}" if reason else None
+        return f"{self._named(node)}: {reason}" if reason else None
 
 
 def _carries(dtype: ir.DataType) -> bool:

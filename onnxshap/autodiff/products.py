@@ -21,6 +21,8 @@ class Line:
 
     def shift(self, x: ir.Value, by: int, fill: float) -> ir.Value:
         """Element i - ``by`` at place i, ``fill`` where there is none."""
+        if not self.size:
+            return x
         by = -by if self.end else by
         shifted: ir.Value = self.op.Pad(x, [by, -by], self.op.value(fill, x.dtype), [self.axis])
         return shifted

@@ -26,6 +26,18 @@ Family = Literal[
     "exact-linear", "rescale", "product", "max", "decomposed", "fallback", "blocked", "unsupported"
 ]
 
+MEANING: dict[Family, str] = {
+    "exact-linear": "linear: the multiplier is the gradient",
+    "rescale": "output difference over input difference",
+    "product": "two-player Shapley value, exact",
+    "max": "cross-max, contributions accumulate",
+    "decomposed": "split into exact parts",
+    "fallback": "least-norm completion: complete by construction",
+    "blocked": "no derivative, nothing flows back",
+    "unsupported": "no rule",
+}
+"""What each kind of multiplier is, in the order that reports list them."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -183,6 +195,9 @@ def spell(domain: str, op_type: str, version: int) -> str:
 vjp = RuleSet("vjp")
 multiplier = RuleSet("multiplier", linear=vjp)
 shap = RuleSet("shap", parent=multiplier)
+
+WITH_ANOTHER = ir.Value(name="with another")
+"""What a rule returns for an input whose share it returned with another input's."""
 
 BLOCKED: set[str] = set()
 """ai.onnx operators whose derivative is zero on purpose; see rules/vjp/nondiff.py."""

@@ -85,7 +85,7 @@ class _Pass:
         return changed
 
     def _follow(self, node: ir.Node, source: ir.Value) -> None:
-        if node.op_type == "Reshape":
+        if node.op_type in ("Flatten", "Reshape"):
             self._merge(node, source)
         elif node.op_type == "MatMul":
             self._product(node)
@@ -102,7 +102,7 @@ class _Pass:
             self._elementwise(node)
 
     def _merge(self, node: ir.Node, source: ir.Value) -> None:
-        """Find the parts of an axis that a Reshape makes of the batch and its neighbours."""
+        """Find the parts of an axis that a reshape makes of the batch and its neighbours."""
         before, after = self._sizes(source), self._sizes(node.outputs[0])
         if before is None or after is None:
             return
@@ -127,7 +127,8 @@ class _Pass:
         shape = initializer(self.graph, name, np.array(sizes, np.int64))
         self.shapes.append(shape)
         twin = _Twin(node.outputs[0], merged, parts, len(after[0]))
-        self._again(node, [source, shape], twin, allowzero=0)
+        value = self._emit("Reshape", [source, shape], {}, f"{node.name}/apart")
+        self._pair_up(node.outputs[0], value, twin)
 
     def _product(self, node: ir.Node) -> None:
         """Both factors in parts, or one of them and a constant matrix."""

@@ -17,7 +17,7 @@ from onnxshap.errors import UnknownShapeError
 from onnxshap.graph.apart import keep_apart
 from onnxshap.graph.constants import initializer
 from onnxshap.graph.dependence import ancestors, carries_numbers, node_inputs, reachable
-from onnxshap.graph.shapes import Known, infer
+from onnxshap.graph.shapes import Known, draws, infer
 
 _PROBES = (2, 3)
 _ELSEWHERE = 64  # a size for other free dimensions, large enough for windows
@@ -136,9 +136,16 @@ def analyse(
     if not batched_inputs(graph):
         mixing = "no input has a batch axis in front"
     one_sample = cache(lambda: infer(graph, _sizes(graph, 1)))
+    elsewhere = cache(lambda: [infer(graph, _filled(graph, size)) for size in _PROBES])
     for value, found in known.items():
         moving = _moving(probes[0][value], probes[1][value])
-        if moving is not None and len(moving) == 1 and _counts_samples(probes, value, moving[0]):
+        tried = probes
+        if moving == [] and None in (
+            found.dims or ()
+        ):  # hidden by a size that the file leaves free
+            tried = elsewhere()
+            moving = _moving(tried[0][value], tried[1][value]) or []
+        if moving is not None and len(moving) == 1 and _counts_samples(tried, value, moving[0]):
             batch[value] = moving[0]
         if mixing is None and value in judged:
             if found.dims is None and one_sample()[value].dims is not None:
@@ -167,6 +174,12 @@ def _sizes(graph: ir.Graph, size: int) -> dict[str, int]:
     return {str(s.value): size for s in symbols if not isinstance(s, int) and s.value is not None}
 
 
+def _filled(graph: ir.Graph, size: int) -> dict[str, int]:
+    """Every free size: ``size`` samples, `_ELSEWHERE` where it counts something else."""
+    free = [d for v in graph.inputs for d in v.shape or () if isinstance(d, ir.SymbolicDim)]
+    return {str(d.value): _ELSEWHERE for d in free} | _sizes(graph, size)
+
+
 def _reached_by_the_count(
     graph: ir.Graph, data: set[ir.Value], probes: list[dict[ir.Value, Known]]
 ) -> set[ir.Value]:
@@ -176,10 +189,8 @@ def _reached_by_the_count(
     """
     if not any(not carries_numbers(node, 0) for node in graph):
         return set()
-    free = [d for v in graph.inputs for d in v.shape or () if isinstance(d, ir.SymbolicDim)]
-    rest = {str(d.value): _ELSEWHERE for d in free}
-    if rest.keys() - _sizes(graph, 1):  # sizes that nobody knows yet: contents are unknown, too
-        probes = [infer(graph, rest | _sizes(graph, size)) for size in _PROBES]
+    if _filled(graph, 1).keys() - _sizes(graph, 1):  # sizes nobody knows yet: contents neither
+        probes = [infer(graph, _filled(graph, size)) for size in _PROBES]
     few, more = probes
     reached: set[ir.Value] = set()
     for node in graph:
@@ -220,6 +231,8 @@ def _objection(
     if batch is None:
         count = "no axis" if not moving else f"axes {moving}"
         return f'{count} of "{value.name}" ({of}) moves one to one with the batch'
+    if node is not None and node.op_type == "Dropout" and draws(node):
+        return f'{of} draws "{value.name}" for all samples of a batch together'
     along = node is not None and batch in _axes_along(node, known, len(found.dims or ()))
     return f'{of} runs along axis {batch} of "{value.name}", the batch' if along else None
 
@@ -260,7 +273,7 @@ def free_batch(graph: ir.Graph) -> None:
 
         def free(node: ir.Node, known: Mapping[ir.Value, Known]) -> list[ir.Node]:
             _free_reshape(graph, node, known)
-            return _free_concat(graph, node, known)
+            return [*_free_concat(graph, node, known), *_free_grid(graph, node)]
 
         # In one sweep: whether a node can be freed shows once those before it are.
         infer(graph, _sizes(graph, _PROBES[0]), free)
@@ -270,8 +283,8 @@ def free_batch(graph: ir.Graph) -> None:
 
 
 def _baked_sizes(node: ir.Node) -> np.ndarray | None:
-    """The constant shape of a Reshape to ``[1, ...]``; None for any other node."""
-    target = node.inputs[1] if node.op_type == "Reshape" else None
+    """The constant size ``[1, ...]`` of a node's output; None for any other node."""
+    target = node.inputs[1] if node.op_type in ("AffineGrid", "Reshape") else None
     tensor = target.const_value if target is not None else None
     if tensor is None or tensor.size == 0:
         return None
@@ -282,7 +295,7 @@ def _baked_sizes(node: ir.Node) -> np.ndarray | None:
 def _free_reshape(graph: ir.Graph, node: ir.Node, known: Mapping[ir.Value, Known]) -> None:
     """Rewrite ``[1, a, b]`` to ``[-1, a, b]`` (or to ``[0, ..., -1, ...]``) by element counts."""
     sizes, data = _baked_sizes(node), node.inputs[0] if node.inputs else None
-    if sizes is None or data is None:
+    if node.op_type != "Reshape" or sizes is None or data is None:
         return
     if -1 not in sizes[1:]:
         sizes = np.array([-1, *sizes[1:]], np.int64)
@@ -293,6 +306,18 @@ def _free_reshape(graph: ir.Graph, node: ir.Node, known: Mapping[ir.Value, Known
         sizes = np.array([0, *sizes[1:]], np.int64)
     value = initializer(graph, f"{node.name}/batched_shape", sizes)
     node.replace_input_with(1, value)
+
+
+def _free_grid(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
+    """Give an AffineGrid as many samples as it has transformations."""
+    sizes = _baked_sizes(node) if node.op_type == "AffineGrid" else None
+    if sizes is None:
+        return []
+    rest = initializer(graph, f"{node.name}/rest", sizes[1:])
+    count = ir.node("Shape", [node.inputs[0]], {"start": 0, "end": 1}, name=f"{node.name}/count")
+    size = ir.node("Concat", [*count.outputs, rest], {"axis": 0}, name=f"{node.name}/size")
+    node.replace_input_with(1, size.outputs[0])
+    return _inserted(graph, node, [count, size])
 
 
 def _free_concat(graph: ir.Graph, node: ir.Node, known: Mapping[ir.Value, Known]) -> list[ir.Node]:
@@ -315,6 +340,10 @@ def _free_concat(graph: ir.Graph, node: ir.Node, known: Mapping[ir.Value, Known]
         row = ir.node("Expand", [parts[i], *sizes.outputs], name=f"{node.name}/repeated_{i}")
         node.replace_input_with(i, row.outputs[0])
         added.append(row)
+    return _inserted(graph, node, added)
+
+
+def _inserted(graph: ir.Graph, node: ir.Node, added: list[ir.Node]) -> list[ir.Node]:
     for new in added:
         new.outputs[0].name = new.name
     graph.insert_before(node, added)

@@ -1,7 +1,8 @@
 """Bring a model into the one dialect rules are written for.
 
-Opset 18 to 26, no model functions, constants as initializers, shape arithmetic folded, every node
-named, and none of the exporter's notes (they can hold paths of the machine that exported).
+Opset 18 to 26, no model functions, no operators of vendors, constants as initializers, shape
+arithmetic folded, every node named, and none of the exporter's notes (they can hold paths of the
+machine that exported).
 """
 
 from pathlib import Path
@@ -14,11 +15,19 @@ from onnx_ir.passes.common import (
     LiftConstantsToInitializersPass,
     RemoveInitializersFromInputsPass,
     RemoveUnusedNodesPass,
+    RemoveUnusedOpsetsPass,
 )
 
 from onnxshap.errors import ModelFileError
+from onnxshap.graph.branches import take_known_branches
+from onnxshap.graph.concats import chain_concats
 from onnxshap.graph.constants import initializer
 from onnxshap.graph.expand import EXPANDED, ExpandPass
+from onnxshap.graph.files.adopted import given_back
+from onnxshap.graph.lower import write_out
+from onnxshap.graph.lower.quantised import WIDER_STEPS, has_wider_steps
+from onnxshap.graph.newer import NEWER, write_in_older
+from onnxshap.graph.optional import resolve_optionals
 from onnxshap.graph.shapes import SMALL, infer
 
 OPSETS = range(18, 27)  # what rules are written for, and what onnxruntime reads
@@ -33,28 +42,58 @@ def normalise(proto: onnx.ModelProto, folder: Path | None = None) -> ir.Model:
     Raises
     ------
     ModelFileError
-        If the opset cannot be brought into the supported range without changing the model.
+        If the opset cannot be brought into the supported range without changing the model, or an
+        output is no tensor but a map.
+    UnsupportedOpError
+        If the model was saved for the memory layout of one machine.
     """
-    model = ir.serde.deserialize_model(_convert_opset(proto))
+    _refuse_maps(proto.graph)
+    model = ir.serde.deserialize_model(_convert_opset(given_back(proto)))
+    opsets = model.graph.opset_imports
+    if "ai.onnx" in opsets:  # ONNX's own domain, by its other name
+        opsets[""] = opsets.pop("ai.onnx")
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
+    InlinePass()(model)
+    write_in_older(model.graph)
+    resolve_optionals(model.graph)
+    lift = LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
     for step in (
-        InlinePass(),
         ExpandPass(),
         RemoveInitializersFromInputsPass(),
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        lift,
         ClearMetadataAndDocStringPass(),
     ):
         step(model)
     name_nodes(model.graph)
+    write_out(model.graph)
     fold_shape_arithmetic(model.graph)
+    while take_known_branches(model.graph):
+        lift(model)  # constants that were a branch's outputs
+        name_nodes(model.graph)
+        fold_shape_arithmetic(model.graph)
+    chain_concats(model.graph)
     RemoveUnusedNodesPass()(model)
+    RemoveUnusedOpsetsPass()(model)
     _clear_values(model.graph)
     model.doc_string = None
     for key in [k for k in model.metadata_props if k.startswith("pkg.")]:
         del model.metadata_props[key]
     model.ir_version = min(max(model.ir_version, 8), NEWEST_IR)
     return model
+
+
+def _refuse_maps(graph: onnx.GraphProto) -> None:
+    """Refuse what ends in maps of scores by label, as classifiers of scikit-learn are exported."""
+    for value in (*graph.input, *graph.output):
+        kind = value.type.sequence_type.elem_type if value.type.HasField("sequence_type") else None
+        if (kind or value.type).HasField("map_type"):
+            by = [f' ({n.op_type} "{n.name}")' for n in graph.node if value.name in n.output]
+            raise ModelFileError(
+                f'"{value.name}"{by[0] if by else ""} is a map of scores by label, no tensor. '
+                'Export without ZipMap (skl2onnx: options={"zipmap": False}), and explain the '
+                "tensor of scores."
+            )
 
 
 def _clear_values(graph: ir.Graph) -> None:
@@ -66,16 +105,17 @@ def _clear_values(graph: ir.Graph) -> None:
 
 def _convert_opset(proto: onnx.ModelProto) -> onnx.ModelProto:
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
-    if opset is None or opset in OPSETS:
+    least = WIDER_STEPS if has_wider_steps(proto) else OPSETS[0]
+    if opset is None or least <= opset <= OPSETS[-1]:
         return proto
     if opset > OPSETS[-1]:
         return _lower_opset(proto, opset)
     try:
-        return onnx.version_converter.convert_version(proto, OPSETS[0])
+        return onnx.version_converter.convert_version(proto, least)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
         raise ModelFileError(
-            f"opset {opset} could not be raised to {OPSETS[0]}: {error}. "
-            "Export the model again with opset 18 or later."
+            f"opset {opset} could not be raised to {least}: {error}. "
+            f"Export the model again with opset {least} or later."
         ) from error
 
 
@@ -86,7 +126,7 @@ def _lower_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             f"{node.op_type} (node {node.name!r})"
             for node in proto.graph.node
             if node.domain in ("", "ai.onnx")
-            and node.op_type not in EXPANDED
+            and node.op_type not in EXPANDED | NEWER.keys()
             and onnx.defs.get_schema(node.op_type, opset).since_version > OPSETS[-1]
         }
     )
@@ -126,7 +166,7 @@ def fold_shape_arithmetic(graph: ir.Graph) -> None:
             found = known[output].value
             if found is None or found.dtype.kind not in "ib" or found.size > SMALL:
                 continue
-            if output.is_graph_output():
+            if output.is_graph_output() or not output.uses():
                 continue
             constant = initializer(graph, f"{output.name}/folded", found)
             output.replace_all_uses_with(constant)

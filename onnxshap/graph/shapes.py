@@ -18,7 +18,16 @@ from onnxshap.errors import ModelFileError
 SMALL = 4096  # elements; larger values are data, not shape arithmetic
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 RANDOM |= {"Bernoulli", "Multinomial"}
+_SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1}  # which input is the shape
 _SIZED_BY_VALUE = {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "OneHot", "Pad"}
+
+
+def draws(node: ir.Node) -> bool:
+    """Whether a node's outputs are random: a Dropout's, if it is or may be in training mode."""
+    if node.op_type != "Dropout":
+        return node.op_type in RANDOM
+    mode = node.inputs[2] if len(node.inputs) > 2 else None
+    return mode is not None and (mode.const_value is None or bool(mode.const_value.numpy().any()))
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,10 @@ def declared(value: ir.Value, sizes: Mapping[str, int]) -> Known:
 def infer_node(node: ir.Node, known: Mapping[ir.Value, Known], graph: ir.Graph) -> Iterable[Known]:
     """Infer the outputs of one node from what is known of its inputs."""
     inputs = [Known() if v is None else known.get(v, Known()) for v in node.inputs]
+    if node.op_type == "Range":
+        inputs = [_scalar(i) for i in inputs]
     if node.op_type == "Shape" and inputs[0].dims is not None:
-        start, end = node.attributes.get("start"), node.attributes.get("end")
-        part = inputs[0].dims[start.as_int() if start else 0 : end.as_int() if end else None]
+        part = _asked_for(node, inputs[0].dims)
         if None not in part:
             dims = np.array(part, np.int64)
             return [Known(ir.DataType.INT64, dims.shape, dims)]
@@ -79,14 +89,41 @@ def infer_node(node: ir.Node, known: Mapping[ir.Value, Known], graph: ir.Graph) 
     constant = all(
         v is None or i.value is not None for v, i in zip(node.inputs, inputs, strict=True)
     )
-    if constant and node.op_type not in RANDOM and _output_is_small(node, inputs, graph):
+    if constant and not draws(node) and _output_is_small(node, inputs, graph):
         evaluated = evaluate(node, [i.value for i in inputs], graph.opset_imports)
-        if evaluated is not None:
+        if evaluated is not None and _of_right_type(evaluated, node, inputs, graph):
             return evaluated
     found = _infer_types(node, inputs, graph)
+    if node.op_type in _SHAPED_BY and node.domain == "":
+        return [_with_told_sizes(node, known, f) for f in found]
     if node.op_type in ("AveragePool", "MaxPool") and node.domain == "":
         return [_without_windows_in_padding(node, inputs[0], f) for f in found]
+    if node.op_type == "STFT" and "onesided" not in node.attributes:
+        return [_onesided(f) for f in found]
     return found
+
+
+def _asked_for(node: ir.Node, dims: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """The sizes that a Shape is asked for."""
+    start, end = node.attributes.get("start"), node.attributes.get("end")
+    return dims[start.as_int() if start else 0 : end.as_int() if end else None]
+
+
+def _of_right_type(
+    evaluated: list[Known], node: ir.Node, inputs: list[Known], graph: ir.Graph
+) -> bool:
+    """Whether floats are of the type ONNX says: its evaluator gives float32 for some float64."""
+    if not any(e.dtype is not None and e.dtype.is_floating_point() for e in evaluated):
+        return True
+    told = _infer_types(node, inputs, graph)
+    return all(t.dtype in (None, e.dtype) for t, e in zip(told, evaluated, strict=True))
+
+
+def _scalar(found: Known) -> Known:
+    """A vector of one number as that number: runtimes take it, and ONNX's definitions give it."""
+    if found.dims != (1,):
+        return found
+    return replace(found, dims=(), value=None if found.value is None else found.value.reshape(()))
 
 
 def _picked_sizes(
@@ -114,12 +151,62 @@ def _picked_sizes(
     return np.array(flat.tolist(), np.int64).reshape(np.shape(found))
 
 
+def _with_told_sizes(node: ir.Node, known: Mapping[ir.Value, Known], found: Known) -> Known:
+    """Add the sizes that a computed shape tells though others of it are unknown."""
+    told = _entries(node.inputs[_SHAPED_BY[node.op_type]], known)
+    if told is None or (found.dims is not None and None not in found.dims):
+        return found
+    own = known.get(node.inputs[0], Known()).dims if node.inputs[0] is not None else None
+    if node.op_type == "Reshape":
+        zero = node.attributes.get_int("allowzero", 0)
+        kept = [own[k] if own is not None and k < len(own) else None for k in range(len(told))]
+        told = [k if d == 0 and not zero else d for d, k in zip(told, kept, strict=True)]
+        told = [None if d == -1 else d for d in told]
+    elif node.op_type == "Expand":
+        if own is None or len(own) > len(told):
+            return found
+        own = (*[1] * (len(told) - len(own)), *own)
+        told = [
+            k if d == 1 or (d is None and k != 1) else d for d, k in zip(told, own, strict=True)
+        ]
+    dims = found.dims or (None,) * len(told)
+    return replace(
+        found, dims=tuple(t if d is None else d for d, t in zip(dims, told, strict=True))
+    )
+
+
+def _entries(value: ir.Value | None, known: Mapping[ir.Value, Known]) -> list[int | None] | None:
+    """Entries of a vector of sizes, each None where unknown; None if their number is."""
+    if value is None:
+        return None
+    found, node = known.get(value, Known()), value.producer()
+    if found.value is not None:
+        return [int(size) for size in found.value.ravel()]
+    if node is not None and node.op_type == "Concat":
+        parts = [_entries(part, known) for part in node.inputs]
+        return None if None in parts else [size for part in parts for size in part or ()]
+    if node is not None and node.op_type == "Shape" and node.inputs[0] is not None:
+        dims = known.get(node.inputs[0], Known()).dims
+        if dims is not None:
+            return list(_asked_for(node, dims))
+    count = found.dims[0] if found.dims else None
+    return None if count is None else [None] * count
+
+
 def _output_is_small(node: ir.Node, inputs: list[Known], graph: ir.Graph) -> bool:
     """Guard the operators whose output size is a value of an input."""
     if node.op_type not in _SIZED_BY_VALUE:
         return True
     sizes = [d for found in _infer_types(node, inputs, graph) for d in found.dims or (None,)]
     return math.prod(SMALL + 1 if d is None else d for d in sizes) <= SMALL
+
+
+def _onesided(found: Known) -> Known:
+    """A spectrum's one side, which ONNX's inference forgets is what an STFT gives by default."""
+    if found.dims is None or found.dims[2] is None:
+        return found
+    frames, size = found.dims[:2], found.dims[2]
+    return replace(found, dims=(*frames, size // 2 + 1, *found.dims[3:]))
 
 
 def _without_windows_in_padding(node: ir.Node, data: Known, pooled: Known) -> Known:

@@ -84,9 +84,7 @@ class Draft:
         self.op = Builder(graph)
         self.references: dict[ir.Value, ir.Value] = {}
         self.counterparts: dict[ir.Value, ir.Value] = {}
-        layout = self.layouts[self.target]
-        rank = len(layout.dims) + (1 if layout.batch is not None else 0)
-        self.seed = self._add_input("seed", layout.number, [None] * rank)
+        self.seed = self._add_input("seed", self.number, self._seed_dims())
         self._filled: dict[str, Filled] = {}
         self._steps: Steps | None = None
         self._rules_hash = ""
@@ -109,6 +107,17 @@ class Draft:
                 f"{close}; inner values go by the names they have in the file."
             )
         return by_name[name]
+
+    def _seed_dims(self) -> list[int | str | None]:
+        """[K, batch, *output], or one output's shape: sizes a second derivative needs."""
+        layout = self.layouts[self.target]
+        if layout.batch is None:
+            return list(layout.dims)
+        shape = batched_inputs(self.graph)[0].shape
+        assert shape is not None
+        batch = shape[0]
+        assert isinstance(batch, ir.SymbolicDim)
+        return ["targets", batch.value, *self.sample_dims(self.target)]
 
     def _add_input(
         self, name: str, dtype: ir.DataType, dims: Sequence[int | str | None]

@@ -19,33 +19,44 @@ class Board:
     left_out: list[LeftOut]
     cases: int
     """How many cases there are to judge, sampled or not."""
+    own: list[Judged] = field(default_factory=list)
+    """Cases of our own, for what the suite has none of; no score counts them."""
     coverage: Coverage = field(default_factory=lambda: coverage(vjp))
     onnx: str = onnx.__version__
 
     def verdicts(self, score: Score | None = None) -> list[Verdict]:
-        """All verdicts, or those of one score."""
+        """All verdicts on the suite, or those of one score."""
         found = (v for j in self.judged for v in j.verdicts)
         return [v for v in found if score is None or v.score == score]
 
     @property
     def failures(self) -> list[Verdict]:
-        """Verdicts that are not in favour."""
-        return [v for v in self.verdicts() if not v.passed]
+        """Verdicts that are not in favour, on our own cases too."""
+        return [v for j in (*self.judged, *self.own) for v in j.verdicts if not v.passed]
 
     @property
     def proven(self) -> tuple[int, int, int]:
-        """Operators, pairs and extras that have cases of their own, and pass *math* in all."""
-        failing, seen = set(), set()
-        for v in self.verdicts("math"):
-            pair = v.op, 0 if differentiable().get(v.op) == (0,) else v.place  # variadic: all alike
+        """Operators, pairs and extras that have cases, and whose gradients are right in all."""
+        failing: set[tuple[str, int]] = set()
+        seen: set[tuple[str, int]] = set()
+        declared = differentiable()
+        for v in (v for j in (*self.judged, *self.own) for v in j.verdicts):
+            if v.score not in ("math", "zero"):
+                continue
+            pair = v.op, 0 if declared.get(v.op) == (0,) else v.place  # variadic: all alike
             seen.add(pair)
             if not v.passed:
                 failing.add(pair)
-        good, declared = seen - failing, differentiable()
+        good = seen - failing
+        # Of If and Scan, whatever their subgraphs read.
+        read = {op: tuple({i for o, i in seen if o == op}) for op, i_s in EXTRAS.items() if not i_s}
         return (
             sum(all((op, i) in good for i in inputs) for op, inputs in declared.items()),
             sum((op, i) in good for op, inputs in declared.items() for i in inputs),
-            sum(bool(i_s) and all((op, i) in good for i in i_s) for op, i_s in EXTRAS.items()),
+            sum(
+                bool(i_s) and all((op, i) in good for i in i_s)
+                for op, i_s in (EXTRAS | read).items()
+            ),
         )
 
     def score(self, score: Score) -> tuple[int, int]:
@@ -63,6 +74,15 @@ class Board:
             reasons.setdefault(reason, []).append(name)
         return reasons
 
+    @property
+    def without_runtime(self) -> dict[str, list[str]]:
+        """Names of cases for which *deploy* is not asked, by what onnxruntime says of them."""
+        reasons: dict[str, list[str]] = {}
+        for j in self.judged:
+            if j.no_runtime:
+                reasons.setdefault(j.no_runtime, []).append(j.case)
+        return reasons
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, in types that JSON has."""
         return {
@@ -70,8 +90,9 @@ class Board:
             "scores": {s: dict(zip(("passed", "of"), self.score(s), strict=True)) for s in SCORES},
             "coverage": asdict(self.coverage) | {"proven": self.proven},
             "cases": {"all": self.cases, "judged": len(self.judged)},
+            "own": [j.case for j in self.own],
             "left_out": self.exclusions,
             "moved": [j.case for j in self.judged if j.moved],
-            "no_runtime": {j.case: j.no_runtime for j in self.judged if j.no_runtime},
+            "without_runtime": self.without_runtime,
             "failures": [asdict(v) for v in self.failures],
         }

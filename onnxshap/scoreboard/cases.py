@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+from onnx.reference.op_run import OpRun
 
-from onnxshap.graph.normalize import OPSETS
+from onnxshap.graph.normalize import NEWEST_IR, OPSETS
 from onnxshap.scoreboard.schemas import held
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -40,6 +41,8 @@ class Case:
     """Float outputs."""
     tolerance: tuple[float, float]
     """rtol and atol that the suite asks of a backend."""
+    smooth: tuple[type[OpRun], ...] = ()
+    """Operators in whose place these are differentiated by hand: straight through a rounding."""
 
     @property
     def seed(self) -> int:
@@ -128,19 +131,22 @@ def _case(test: Any, origin: onnx.ModelProto, node: onnx.NodeProto) -> Case | st
 
 
 def lowered(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Restamp a model of newer opsets to the newest that runtimes read, where it is valid there.
+    """Restamp a model of newer versions to the newest that runtimes read, where it is valid there.
 
     Whether it still means the same is seen on the case's own data.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    copy.ir_version = min(copy.ir_version, NEWEST_IR)
+    newer = onnx.ModelProto()
+    newer.CopyFrom(copy)
     for entry in copy.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = min(entry.version, OPSETS[-1])
     try:
         onnx.checker.check_model(copy)
     except onnx.checker.ValidationError:
-        return model
+        return newer
     return copy
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_resize import Resize as _Resize
 
 Attrs = dict[str, Any]
 
@@ -31,6 +32,21 @@ class Gelu(OpRun):
         else:
             inner = _erf(x / math.sqrt(2))
         return ((x * (1 + inner) / 2).astype(x.dtype),)
+
+
+class AffineGrid(OpRun):
+    """ONNX's gives float32, whatever the input."""
+
+    def _run(self, theta: np.ndarray, size: np.ndarray, align_corners: int = 0) -> tuple[Any]:
+        axes = [
+            np.arange(n) * 2 / max(n - 1, 1) - 1
+            if align_corners
+            else (np.arange(n) * 2 + 1) / n - 1
+            for n in size[2:]
+        ]
+        places = np.meshgrid(*axes, indexing="ij")[::-1]
+        grid = np.stack([*places, np.ones_like(places[0])], -1)
+        return (np.einsum("nij,...j->n...i", theta, grid).astype(theta.dtype),)
 
 
 class DeformConv(OpRun):
@@ -75,6 +91,17 @@ class DeformConv(OpRun):
         return (_biased(y, b).astype(x.dtype),)
 
 
+class DynamicQuantizeLinear(OpRun):
+    """ONNX's rounds its scale to float32, whatever the input."""
+
+    def _run(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        low, high = np.minimum(x.min(), 0), np.maximum(x.max(), 0)
+        scale = (high - low) / 255 if high > low else np.ones((), x.dtype)
+        zero = np.rint(np.clip(-low / scale, 0, 255))
+        y = np.clip(np.rint(x / scale) + zero, 0, 255)
+        return y.astype(np.uint8), np.asarray(scale, x.dtype), zero.astype(np.uint8)
+
+
 class GlobalLpPool(OpRun):
     """ONNX has none."""
 
@@ -103,6 +130,14 @@ class LRN(OpRun):
         alpha, beta, bias = (float(attrs[name]) for name in ("alpha", "beta", "bias"))
         divisor = (bias + alpha / size * total) ** beta
         return ((x / divisor).astype(x.dtype),)
+
+
+class LogSoftmax(OpRun):
+    """ONNX's is the logarithm of a softmax, minus infinity where that underflows."""
+
+    def _run(self, x: np.ndarray, axis: int = -1) -> tuple[np.ndarray]:
+        shifted = x - x.max(axis, keepdims=True)
+        return ((shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))).astype(x.dtype),)
 
 
 class LpNormalization(OpRun):
@@ -145,6 +180,38 @@ class Pad(OpRun):
         return (np.pad(data[crop], grow, mode=mode, **settings),)  # type: ignore[call-overload]
 
 
+class Resize(_Resize):
+    """ONNX's fails on axes that are counted from the end, and has cubic weights in float32."""
+
+    def _run(self, *given: Any, **attrs: Any) -> Any:
+        if attrs["axes"] is not None:
+            attrs["axes"] = [a % given[0].ndim for a in attrs["axes"]]
+        attrs["cubic_coeff_a"] = float(attrs["cubic_coeff_a"])
+        return super()._run(*given, **attrs)
+
+
+class Slice(OpRun):
+    """ONNX's takes nothing where it steps back from a start before the first element."""
+
+    def _run(
+        self,
+        data: np.ndarray,
+        starts: np.ndarray,
+        ends: np.ndarray,
+        axes: np.ndarray | None = None,
+        steps: np.ndarray | None = None,
+    ) -> tuple[np.ndarray]:
+        axes = np.arange(len(starts)) if axes is None else axes
+        steps = np.ones(len(starts), int) if steps is None else steps
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+            size = data.shape[axis]
+            low, high = (0, size) if step > 0 else (-1, size - 1)
+            start = np.clip(start + size if start < 0 else start, 0, high)
+            end = np.clip(end + size if end < 0 else end, low, high)
+            data = np.take(data, np.arange(start, end, step), axis)
+        return (data,)
+
+
 def _places(indices: np.ndarray, axis: int, size: int) -> tuple[np.ndarray, ...]:
     places: list[np.ndarray] = list(np.indices(indices.shape))
     places[axis] = indices % size
@@ -178,6 +245,12 @@ class ScatterElements(OpRun):
 
 
 _REDUCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+class Scatter(ScatterElements):
+    """ONNX's has none: it is what ScatterElements was called."""
+
+    op_domain = ""
 
 
 class ScatterND(OpRun):
@@ -298,10 +371,14 @@ class ConvTranspose(OpRun):
 def _transposed_size(
     attrs: Attrs, spans: list[int], same: list[int]
 ) -> tuple[list[int], list[int]]:
-    """Where the output begins in the full span, and its size: ConvTranspose's equations."""
+    """Where the output begins in the full span, and its size: ConvTranspose's equations.
+
+    Under SAME nothing is added where the span is shorter than ONNX's text says the output is:
+    neither onnxruntime nor ONNX's own inference do.
+    """
     auto, wanted = attrs.get("auto_pad", "NOTSET"), attrs.get("output_shape")
     if wanted is None and auto.startswith("SAME"):
-        wanted = same
+        wanted = [min(n, s) for n, s in zip(same, spans, strict=True)]
     if wanted is None:
         pads = [0] * (2 * len(spans)) if auto == "VALID" else attrs.get("pads")
         pads = pads or [0] * (2 * len(spans))
@@ -460,6 +537,7 @@ class CausalConvWithState(OpRun):
 
 
 CORRECTED: tuple[type[OpRun], ...] = (
+    AffineGrid,
     AveragePool,
     CausalConvWithState,
     Conv,
@@ -468,9 +546,11 @@ CORRECTED: tuple[type[OpRun], ...] = (
     GatherElements,
     Gelu,
     DeformConv,
+    DynamicQuantizeLinear,
     GlobalLpPool,
     GlobalMaxPool,
     LRN,
+    LogSoftmax,
     LpNormalization,
     MeanVarianceNormalization,
     GridSample,
@@ -478,6 +558,9 @@ CORRECTED: tuple[type[OpRun], ...] = (
     MaxPool,
     MaxRoiPool,
     Pad,
+    Resize,
+    Scatter,
     ScatterElements,
     ScatterND,
+    Slice,
 )

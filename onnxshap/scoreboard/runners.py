@@ -1,5 +1,6 @@
 """Two implementations of ONNX: its reference evaluator, and onnxruntime."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -43,3 +44,22 @@ def session(proto: onnx.ModelProto) -> Run:
         return dict(zip(names, engine.run(None, feeds), strict=True))
 
     return run
+
+
+_COMPLAINTS = (
+    (r"(?:implementation|kernel) for (\w+)\((\d+)\)", r"no kernel for \1 of opset \2, these types"),
+    (r"Unrecognized attribute: (\w+) for operator (\w+)", r"no attribute \1 of \2"),
+    (r"Opset (\d+) is under development", r"opset \1 is newer than it reads"),
+    (r"layout_ == 0 was false", "no recurrent operator with the batch in front"),
+    (r" was false\. (.+)", r"\1"),
+    (r"\[ONNXRuntimeError\] : \d+ : \w+ : (?:\S*/\S+:\d+ .*?\) )?(.+)", r"\1"),
+)
+
+
+def complaint(error: Exception) -> str:
+    """Why onnxruntime refuses a model, in a line: without its source's paths and signatures."""
+    line = (str(error).strip().split("\n") or [""])[0]
+    for pattern, short in _COMPLAINTS:
+        if found := re.search(pattern, line):
+            return found.expand(short)[:240]
+    return line[:240]

@@ -6,7 +6,7 @@ from functools import cache
 import onnx
 from onnx.defs import OpSchema
 
-from onnxshap.autodiff.registry import RuleSet, since_versions
+from onnxshap.autodiff.registry import BLOCKED, RuleSet, since_versions
 from onnxshap.graph.expand import EXPANDED
 from onnxshap.graph.lower import REWRITES
 
@@ -21,12 +21,12 @@ EXTRAS: dict[str, tuple[int, ...]] = {
     "If": (),
     "LayerNormalization": (0, 1, 2),
     "OneHot": (2,),
-    "QuantizeLinear": (0,),
+    "QuantizeLinear": (0, 1),
     "RMSNormalization": (0, 1),
     "ReverseSequence": (0,),
-    "RoiAlign": (0,),
+    "RoiAlign": (0, 1),
     "RotaryEmbedding": (0, 1, 2),
-    "STFT": (0,),
+    "STFT": (0, 2),
     "Scan": (),
 }
 """Operators to be differentiated though their schema says nothing of it, or that they cannot be.
@@ -108,9 +108,10 @@ def coverage(rules: RuleSet) -> Coverage:
 def covers(rules: RuleSet, op: str, position: int | None = None) -> bool:
     """Whether there is a rule for the newest readable version of an operator (and one input).
 
-    An operator that is replaced by others before differentiation needs none.
+    An operator that is replaced by others before differentiation needs none, nor one whose
+    derivative is zero on purpose.
     """
-    if op in EXPANDED or op in REWRITES:
+    if op in EXPANDED or op in REWRITES or op in BLOCKED:
         return True
     rule = rules.rules.get(("", op, since_versions(op)[-1]))
     if rule is None:

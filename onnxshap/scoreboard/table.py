@@ -13,13 +13,14 @@ _UNITS: dict[Score, str] = {
     "zero": "pairs without a derivative: the gradient is 0",
 }
 FEW = 12
-"""So many names of cases are listed with a reason; all of them in the JSON file."""
+"""So many names of cases are listed with a reason, unless all are asked for."""
 
 
-def table(board: Board, *, failures: bool = False) -> str:
+def table(board: Board, *, failures: bool = False, left_out: bool = False) -> str:
     """Scores, coverage, and what was left out.
 
-    ``failures``: every judgement that is not in favour, on a line of its own.
+    ``failures``: every judgement that is not in favour, on a line of its own. ``left_out``: every
+    case that was not judged or not run, by name.
     """
     lines = [f"ONNX {board.onnx} backend node tests: {_cases(board)}", ""]
     for score in SCORES:
@@ -32,7 +33,7 @@ def table(board: Board, *, failures: bool = False) -> str:
             f"  {v.score}  {v.case}  {v.op}({v.input})  {v.status}: {v.note}"
             for v in board.failures
         ]
-    return "\n".join([*lines, "", *_left_out(board)])
+    return "\n".join([*lines, "", *_left_out(board, left_out)])
 
 
 def _cases(board: Board) -> str:
@@ -44,12 +45,19 @@ def _cases(board: Board) -> str:
 
 
 def _coverage(board: Board) -> Iterator[str]:
-    yield "coverage: with a rule, and proven: every case of its own passes math"
+    yield "coverage: with a rule, and proven: their gradients are right in every case there is"
     names = ("operators", "pairs (operator, input)", "extras")
     coverage = board.coverage
     having = (coverage.operators, coverage.pairs, coverage.extras)
     for name, rule, proven, of in zip(names, having, board.proven, coverage.of, strict=True):
         yield f"  {name:26s}{rule:4d} / {of:<6d}{proven:4d} / {of}"
+    for op, inputs in coverage.missing.items():
+        yield f"  no rule: {op}, inputs {', '.join(map(str, inputs))}"
+    if board.own:
+        verdicts = [v for j in board.own for v in j.verdicts]
+        passed = f"{sum(v.passed for v in verdicts)} / {len(verdicts)}"
+        ops = ", ".join(dict.fromkeys(j.op for j in board.own))
+        yield f"  {passed} judgements on cases of our own, where the suite has none: {ops}"
 
 
 def _failures(board: Board) -> Iterator[str]:
@@ -61,11 +69,15 @@ def _failures(board: Board) -> Iterator[str]:
         yield f"  {count:5d}  {status}: {what.removeprefix('no rule ')}"
 
 
-def _left_out(board: Board) -> Iterator[str]:
+def _left_out(board: Board, all_names: bool) -> Iterator[str]:
     yield f"left out: {sum(map(len, board.exclusions.values()))} cases"
-    for reason, names in sorted(board.exclusions.items(), key=lambda item: -len(item[1])):
-        listed = f": {', '.join(names)}" if len(names) <= FEW else ""
+    yield from _named(board.exclusions, all_names)
+    yield f"no deploy: {sum(map(len, board.without_runtime.values()))} cases"
+    yield from _named(board.without_runtime, all_names)
+    yield f"moved off a kink: {sum(j.moved for j in board.judged)} cases"
+
+
+def _named(reasons: dict[str, list[str]], all_names: bool) -> Iterator[str]:
+    for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        listed = f": {', '.join(names)}" if all_names or len(names) <= FEW else ""
         yield f"  {len(names):5d}  {reason}{listed}"
-    silent = sum(bool(j.no_runtime) for j in board.judged)
-    moved = sum(j.moved for j in board.judged)
-    yield f"  {silent} cases are not run by onnxruntime itself: no deploy; {moved} moved off a kink"

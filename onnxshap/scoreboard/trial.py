@@ -73,7 +73,8 @@ def prepare(case: Case) -> Trial:
     y = run(point)
     rng = np.random.default_rng(case.seed)
     seeds = {name: _cotangent(y[name], rng) for name in case.outputs}
-    function = Function(run, seeds)
+    smooth = evaluator(forward, (*CORRECTED, *case.smooth)) if case.smooth else run
+    function = Function(smooth, seeds)
     ladder = DOUBLE if dtype == np.float64 else SINGLE
     reason = ""
     for attempt in range(4):

@@ -339,7 +339,8 @@ def roi_windows(p: Pair) -> Any:
 
 
 def max_roi_pool(p: Pair) -> Slopes:
-    return [*cross_max(p, roi_windows), np.zeros(())]
+    """Bins of the same places on both sides, unless regions move."""
+    return least_norm(p) if len(p.case.free) > 1 else [*cross_max(p, roi_windows), np.zeros(())]
 
 
 def lp_pool(p: Pair) -> Slopes:
@@ -628,6 +629,7 @@ NONLINEAR: dict[str, Formula] = {
     "Min": extremum,
     "PRelu": prelu,
     "Mod": remainder,
+    "Mul": multilinear,
     "Pow": power,
     "BatchNormalization": batch_normalization,
     "CumProd": cumprod,

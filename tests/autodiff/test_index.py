@@ -103,3 +103,13 @@ def test_unpooling_undoes_pooling_in_a_batch(rng: np.random.Generator) -> None:
     found = evaluator(ir.serde.serialize_model(program.model))({"x": x, "seed": seed})
     kept = x.reshape(3, 3, 2) == x.reshape(3, 3, 2).max(-1, keepdims=True)
     np.testing.assert_allclose(found[program.contributions["x"]], seed * kept.reshape(3, 6))
+
+
+def test_a_slice_may_pick_nothing(rng: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("Slice", ["x", "three", "two", "tail"], ["none"]),
+        helper.make_node("Concat", ["none", "x"], ["joined"], axis=1),
+        helper.make_node("Mul", ["joined", "joined"], ["y"]),
+    ]
+    model = model_of(nodes, ["N", 4], three=[3], two=[2], tail=[1])
+    check_complete_and_exact(model, rng.normal(size=(3, 4)), rng.normal(size=(2, 4)))

@@ -6,11 +6,10 @@ import onnx_ir as ir
 import pytest
 
 from onnxshap.autodiff.registry import vjp
-from onnxshap.errors import UnsupportedOpError
 from onnxshap.graph.expand import EXPANDED
 from onnxshap.graph.model import load
 from onnxshap.methods import build_program, named
-from tests.helpers.cases import CASES, DTYPE, FLOAT32_ALONE, Case, N, Sizes, normal, scalar
+from tests.helpers.cases import CASES, DTYPE, FLOAT32_ALONE, Case, N, Sizes
 from tests.helpers.gradcheck import (
     FLOAT,
     Arrays,
@@ -62,7 +61,7 @@ def test_onnxruntime_agrees(case: Case, rng: np.random.Generator) -> None:
     double, single = emit(case), emit(case, dtype=FLOAT)
     gradients, lowered = double.contributions(x, seed), single.contributions(x, seed)
     for name, gradient in gradients.items():
-        scale = max(1.0, float(np.abs(gradient).max()))
+        scale = max(1.0, float(np.abs(gradient).max(initial=0)))
         np.testing.assert_allclose(lowered[name], gradient, rtol=1e-3, atol=1e-5 * scale)
     check_forward(case, x)
 
@@ -149,29 +148,6 @@ def gradient_of(model: onnx.ModelProto, x: Arrays, seed: np.ndarray) -> np.ndarr
     program = build_program(load(model), named("gradient"))
     found = evaluator(ir.serde.serialize_model(program.model))(x | {"seed": seed})
     return found["x0/contributions"]
-
-
-@pytest.mark.parametrize(
-    ("case", "message"),
-    [
-        (
-            Case("Einsum", [(N, 3), normal(3, 3)], {"equation": "bi,ii->b"}),
-            r'Einsum "node": no rule for equation \'bi,ii->b\' \(an index twice in one operand',
-        ),
-        (
-            Case("Einsum", [(N, 3), normal(1, 2)], {"equation": "bi,ij->bj"}),
-            r"or broadcast sizes\)\. Rewrite it with Transpose, MatMul and ReduceSum\.",
-        ),
-        (
-            Case("Dropout", [(N, 3), scalar(0.5), np.array(True)]),
-            r'Dropout "node" may be in training mode: export the model for inference\.',
-        ),
-    ],
-    ids=["Einsum diagonal", "Einsum broadcast", "Dropout training"],
-)
-def test_refusals_say_why(case: Case, message: str) -> None:
-    with pytest.raises(UnsupportedOpError, match=message):
-        emit(case)
 
 
 def test_dtype_marker_is_known_to_the_model() -> None:

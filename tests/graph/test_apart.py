@@ -85,7 +85,21 @@ def _read_size(merged: str, rest: str) -> list[onnx.NodeProto]:
     ]
 
 
+def flattened() -> onnx.ModelProto:
+    """A softmax over the last axis as it was up to opset 12: of a matrix."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["scores"], "in"),
+        node("Flatten", ["scores"], ["rows"], "flatten", axis=2),
+        node("Softmax", ["rows"], ["p"], "softmax", axis=1),
+        node("Shape", ["scores"], ["shape"], "shape"),
+        node("Reshape", ["p", "shape"], ["y"], "back"),
+    ]
+    ends = {"x": (np.float32, ["N", 4, 6])}, {"y": (np.float32, ["N", 4, 5])}
+    return models.graph(nodes, *ends, models.weights(0, w=(6, 5)))
+
+
 KEPT_APART = {
+    "flattened": flattened(),
     "softmax": attention(),
     "time first": attention(time_first=True),
     "elementwise": attention(

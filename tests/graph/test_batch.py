@@ -6,7 +6,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from onnxshap import UnknownShapeError
+from onnxshap import Explainer, UnknownShapeError
 from onnxshap.graph import batch as batch_module
 from onnxshap.graph.batch import Layouts, analyse, batched_inputs
 from onnxshap.graph.model import load
@@ -298,3 +298,40 @@ def test_unknown_ranks_name_value_and_producer() -> None:
         UnknownShapeError, match=r'of "t" \(output of Mystery "the odd"\) cannot be'
     ):
         layouts[values["t"]]
+
+
+def typed(length: str | int) -> onnx.ModelProto:
+    """Words and a type beside each, of the shape that size arithmetic gives, as exporters write."""
+    sizes = [
+        node("Shape", ["ids"], ["shape"], "shape"),
+        *(node("Gather", ["shape", f"i{k}"], [f"size{k}"], f"size{k}") for k in (0, 1)),
+        *(node("Unsqueeze", [f"size{k}", "axis"], [f"of{k}"], f"of{k}") for k in (0, 1)),
+        node("Concat", ["of0", "of1"], ["sizes"], "sizes", axis=0),
+        node("Equal", ["sizes", "minus"], ["kept"], "kept"),
+        node("Where", ["kept", "ones", "sizes"], ["wide"], "wide"),
+    ]
+    nodes = [
+        *sizes,
+        node("Slice", ["zeros", "axis", "of1", "one"], ["row"], "row"),
+        node("Expand", ["row", "wide"], ["types"], "types"),
+        node("Gather", ["table", "ids"], ["words"], "words"),
+        node("Gather", ["table", "types"], ["kinds"], "kinds"),
+        node("Add", ["words", "kinds"], ["both"], "both"),
+        node("ReduceMean", ["both", "one"], ["y"], "mean", keepdims=0),
+    ]
+    held = models.weights(0, table=(7, 4)) | {"i0": np.array(0), "i1": np.array(1)}
+    held |= {"axis": np.array([0]), "one": np.array([1]), "minus": np.array([-1, -1])}
+    held |= {"ones": np.array([1, 1]), "zeros": np.zeros((1, 99), np.int64)}
+    ends = {"ids": (np.int64, ["N", length])}, {"y": (np.float32, ["N", 4])}
+    return models.graph(nodes, *ends, held)
+
+
+@pytest.mark.parametrize("length", ["T", 6])
+def test_a_batch_behind_a_size_that_nobody_knows(length: str | int) -> None:
+    values, layouts = analysed(typed(length))
+    assert layouts.separable, layouts.mixing
+    assert {layouts[values[name]].batch for name in ("types", "words", "kinds", "y")} == {0}
+    ids, others = np.array([[1, 2, 3, 0, 0, 5]] * 2), np.array([[4, 4, 1, 2, 2, 2]] * 3)
+    found = Explainer(typed(length), {"ids": others}, target=1, inputs="words")({"ids": ids})
+    assert found.attributions.shape == (2, 6, 4)
+    assert np.abs(found.residual).max() < 1e-6

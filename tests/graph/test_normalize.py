@@ -61,6 +61,13 @@ def test_opsets_are_brought_into_range_with_equal_outputs(version: int) -> None:
     )
 
 
+def test_the_standard_domain_by_its_other_name() -> None:
+    model = models.mlp()
+    for entry in model.opset_import:
+        entry.domain = "ai.onnx"
+    assert [o.domain for o in normalised(model).opset_import] == [""]
+
+
 @pytest.mark.parametrize("version", [9, 11])
 def test_operators_that_changed_are_rewritten(version: int) -> None:
     model = old_operators(version)

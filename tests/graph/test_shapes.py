@@ -15,7 +15,7 @@ from onnxshap.graph.model import load
 from onnxshap.graph.shapes import Known, infer
 from onnxshap.methods import build_program, named
 from tests.helpers import models
-from tests.helpers.cases import CASES
+from tests.helpers.cases import CASES, Case, N, normal
 from tests.helpers.gradcheck import emit, seeds, vjp_gap
 from tests.helpers.models import node
 
@@ -123,6 +123,17 @@ def test_automatic_padding_of_wide_gaps_is_refused(op: str) -> None:
         build_program(load(model), named("gradient"))
 
 
+def test_automatic_padding_beside_output_padding_is_refused() -> None:
+    """Onnxruntime crops both to strides times sizes, ONNX's inference the former alone."""
+    case = Case(
+        "ConvTranspose",
+        [(N, 2, 4), normal(2, 3, 3)],
+        {"strides": [2], "output_padding": [1], "auto_pad": "SAME_LOWER"},
+    )
+    with pytest.raises(UnsupportedOpError, match=r"runtimes disagree .* SAME_LOWER .* 8 or 9"):
+        emit(case)
+
+
 def computed(op: str, constants: dict[str, np.ndarray], **attributes: Any) -> onnx.ModelProto:
     """A model whose second output is ``op`` of constants alone."""
     rank = {"ConstantOfShape": 3, "Expand": len(constants.get("shape", ())), "Range": 1}.get(op)
@@ -177,3 +188,46 @@ def test_small_constants_are_computed_however_large_the_numbers(
     found = inferred(computed(op, constants), N=2)["big"]
     assert found.dims == dims
     assert found.value is not None
+
+
+@pytest.mark.parametrize(
+    ("op", "rest", "expected"),
+    [
+        ("Reshape", [3, 2], (None, 3, 2)),
+        ("Reshape", [-1, 2], (None, None, 2)),
+        ("Reshape", [0, 6], (None, 1, 6)),
+        ("Expand", [4, 1], (None, 4, 6)),
+        ("ConstantOfShape", [4, 3], (None, 4, 3)),
+    ],
+)
+def test_a_shape_tells_the_sizes_it_knows(
+    op: str, rest: list[int], expected: tuple[int | None, ...]
+) -> None:
+    nodes = [
+        node("Shape", ["x"], ["count"], end=1),
+        node("Concat", ["count", "rest"], ["shape"], axis=0),
+        node(op, ["shape"] if op == "ConstantOfShape" else ["x", "shape"], ["y"]),
+    ]
+    model = models.graph(
+        nodes,
+        {"x": (np.float32, ["N", 1, 6])},
+        {"y": (np.float32, ["N", "A", "B"])},
+        {"rest": np.array(rest)},
+    )
+    assert inferred(model)["y"].dims == expected
+    (y,) = models.run(model, {"x": np.zeros((2, 1, 6), np.float32)}).values()
+    assert inferred(model, N=2)["y"].dims == y.shape
+
+
+@pytest.mark.parametrize("settings", [{}, {"onesided": 1}, {"onesided": 0}])
+def test_a_spectrum_has_one_side_unless_asked_for_both(settings: dict[str, int]) -> None:
+    constants = {"step": np.array(3), "length": np.array(6)}
+    proto = models.graph(
+        [node("STFT", ["x", "step", "", "length"], ["y"], "spectrum", **settings)],
+        {"x": (np.float32, [2, 15, 1])},
+        {"y": (np.float32, [2, 4, "K", 2])},
+        constants,
+    )
+    (y,) = models.run(proto, {"x": np.ones((2, 15, 1), np.float32)}).values()
+    size = 6 if settings == {"onesided": 0} else 4
+    assert inferred(proto)["y"].dims == y.shape == (2, 4, size, 2)

@@ -36,15 +36,17 @@ def measure(
     *,
     output: str | None = None,
     inputs: str | Sequence[str] | None = None,
+    axis: int = 0,
 ) -> Gap:
     """Explain every pair, and compare with the model run alone, one sample at a time.
 
-    Inputs without references keep the explicand's own value.
+    Inputs without references keep the explicand's own value. ``axis``: where the output counts
+    samples.
     """
     explain = Explainer(model, references, target=target, output=output, inputs=inputs)
     explained = explain(x, per_reference=True)
     count, pairs = len(next(iter(x.values()))), len(next(iter(references.values())))
-    run = _Alone(model, output, target)
+    run = _Alone(model, output, target, axis)
     f = np.array([run({k: a[i] for k, a in x.items()}) for i in range(count)])
     held = [k for k in x if k not in references]
     f_ref = np.array(
@@ -63,16 +65,20 @@ def measure(
     total = sum(np.abs(a).sum(2) for a in rows)
     scale = np.maximum(np.maximum(np.abs(f[:, None]), np.abs(f_ref)), total)
     difference = np.abs(f[:, None] - f_ref)
-    return Gap(float((gap / scale).max()), float((gap / difference).max()), explained)
+    relative = np.divide(gap, difference, out=gap.copy(), where=difference > 0)
+    return Gap(float((gap / scale).max()), float(relative.max()), explained)
 
 
 class _Alone:
     """The explained number of one sample, by onnxruntime alone."""
 
-    def __init__(self, model: ModelProto, output: str | None, target: int | np.ndarray) -> None:
+    def __init__(
+        self, model: ModelProto, output: str | None, target: int | np.ndarray, axis: int
+    ) -> None:
         shown = ModelProto()
         shown.CopyFrom(model)
         self.output, self.target = output or model.graph.output[0].name, target
+        self.axis = axis
         if all(o.name != self.output for o in shown.graph.output):
             shown.graph.output.add().name = self.output
         self.session = ort.InferenceSession(
@@ -81,7 +87,8 @@ class _Alone:
 
     def __call__(self, sample: Arrays) -> float:
         feeds = {k: a[None] for k, a in sample.items()}
-        found = self.session.run([self.output], feeds)[0][0].astype(np.float64)
+        (found,) = self.session.run([self.output], feeds)
+        found = found.take(0, self.axis).astype(np.float64)
         if isinstance(self.target, np.ndarray):
             return float((found * self.target).sum())
         return float(found.ravel()[self.target])

@@ -4,7 +4,7 @@ Float64 runs on ONNX's reference evaluator, float32 on onnxruntime: two implemen
 """
 
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -228,7 +228,7 @@ class Forward:
         return np.moveaxis(y, self.batch, 0)
 
 
-@cache
+@lru_cache(RECENT)
 def forward(case: Case) -> Forward:
     """Return the row's function; where its batch axis is shows at two batch sizes."""
     run, rng = evaluator(one_node_model(case)), np.random.default_rng(0)
@@ -252,21 +252,23 @@ def sample_by_sample(run: Run) -> Run:
 # Differences --------------------------------------------------------------------------------------
 
 STEP = 1e-4
-_STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))  # of fourth order
+STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))  # of fourth order
 
 
-def directional(case: Case, x: Arrays, name: str, directions: np.ndarray) -> np.ndarray:
+def directional(
+    case: Case, x: Arrays, name: str, directions: np.ndarray, step: float = STEP
+) -> np.ndarray:
     """Derivatives of every sample's output along ``directions`` [D, *x] of one input.
 
     Returns [D, N, *output], by central differences. One run for all: samples do not mix.
     """
     count, wide = len(x[name]), len(directions)
-    moved = [x[name] + STEP * k * u for k, _ in _STENCIL for u in directions]
-    repeats = len(_STENCIL) * wide
+    moved = [x[name] + step * k * u for k, _ in STENCIL for u in directions]
+    repeats = len(STENCIL) * wide
     feeds = {n: np.concatenate([v] * repeats) for n, v in x.items()}
     y = forward(case)(feeds | {name: np.concatenate(moved)})
-    y = y.reshape(len(_STENCIL), wide, count, *y.shape[1:])
-    weights = np.array([w for _, w in _STENCIL]) / STEP
+    y = y.reshape(len(STENCIL), wide, count, *y.shape[1:])
+    weights = np.array([w for _, w in STENCIL]) / step
     return np.tensordot(weights, y, 1)
 
 

@@ -1,4 +1,7 @@
-"""The same recurrent classifier in several styles: operator, Scan, Loop. x [N, 5, 3] -> [N, 4]."""
+"""The same recurrent classifier in several styles: operator, unrolled gates, Scan, Loop.
+
+x [N, 5, 3] -> [N, 4].
+"""
 
 from typing import Literal
 
@@ -6,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-Style = Literal["operator", "scan", "loop"]
+Style = Literal["operator", "unrolled", "scan", "loop"]
 Nodes = list[onnx.NodeProto]
 
 STEPS, FEATURES, HIDDEN, CLASSES = 5, 3, 6, 4
@@ -73,7 +76,7 @@ def classifier(op: str, style: Style = "operator") -> onnx.ModelProto:
         held |= {"W0": held.pop("W")[0], "R0": held.pop("R")[0]}
         held |= {"Wb": own[:half], "Rb": own[half:]}
         del held["B"]
-        nodes += _scan(op, states) if style == "scan" else _loop(op, states)
+        nodes += {"unrolled": _unrolled, "scan": _scan, "loop": _loop}[style](op, states)
     nodes += [
         node("ReduceMean", "all zero", "mean", keepdims=0),
         node("Add", "mean last", "both"),
@@ -137,6 +140,26 @@ def _step(op: str) -> Nodes:
         node("Mul", "z back", "held"),
         node("Add", "n held", "h_next"),
     ]
+
+
+def _unrolled(op: str, states: str) -> Nodes:
+    """Every step's gates one after another, and the states of h stacked."""
+    rows = [f"x_{t}" for t in range(STEPS)]
+    nodes = [node("Split", "x", " ".join(rows), axis=1, num_outputs=STEPS)]
+    now = {s: f"{s}_start" for s in states.split()}
+    for t, row in enumerate(rows):
+        nodes.append(node("Squeeze", f"{row} one", f"x_t{t}"))
+        names = {name: f"{name}{t}" for n in _step(op) for name in n.output}
+        names |= now | {"x_t": f"x_t{t}"}
+        for n in _step(op):
+            inputs, outputs = ([names.get(k, k) for k in ks] for ks in (n.input, n.output))
+            n.name, n.input[:], n.output[:] = outputs[0], inputs, outputs
+            nodes.append(n)
+        now = {s: names[f"{s}_next"] for s in now}
+    shown = [f"h_next{t}" for t in range(STEPS)]
+    nodes += [node("Unsqueeze", f"{name} zero", f"{name}_row") for name in shown]
+    nodes.append(node("Concat", " ".join(f"{name}_row" for name in shown), "all", axis=0))
+    return [*nodes, node("Identity", now["h"], "last")]
 
 
 def _scan(op: str, states: str) -> Nodes:

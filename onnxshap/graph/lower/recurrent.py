@@ -15,8 +15,11 @@ import onnx_ir as ir
 
 from onnxshap.graph.lower.gates import Function, functions
 from onnxshap.graph.lower.lowering import Lowering
+from onnxshap.graph.shapes import infer
 
 _NODES_A_STEP = {"LSTM": 16, "GRU": 16, "RNN": 8}  # about; masks and clips included
+
+_SINGLE = "onnxshap.single_step"  # what is noted on a node
 
 States = list[ir.Value | None]
 """Hidden state, and an LSTM's cell; None is zero."""
@@ -35,6 +38,23 @@ def gru(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None]:
 def rnn(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None]:
     """h = tanh(x W + h R + b)."""
     return _Recurrent(low, node, _Cell).outputs()
+
+
+def note_single_steps(graph: ir.Graph) -> None:
+    """Remember sequences of one step: a batch of 1 that is freed may be that step.
+
+    A sample is then such a sequence, and any number of them is run side by side.
+    """
+    nodes = [n for n in graph if n.op_type in _NODES_A_STEP and not n.domain]
+    known = infer(graph, {}) if nodes else {}
+    for node in nodes:
+        dims = known[x].dims if (x := node.inputs[0]) is not None else None
+        if dims and dims[_sequence_axis(node)] == 1:
+            node.meta[_SINGLE] = True
+
+
+def _sequence_axis(node: ir.Node) -> int:
+    return 1 if node.attributes.get_int("layout", 0) else 0
 
 
 @dataclass
@@ -158,8 +178,10 @@ class _Recurrent:
     def __init__(self, low: Lowering, node: ir.Node, kind: type[_Cell]) -> None:
         self.low, self.node, self.kind = low, node, kind
         self.settings = {name: a.value for name, a in node.attributes.items()}
-        self.axis = 1 if self.settings.get("layout") else 0
-        self.steps = low.size(node.inputs[0], self.axis, "sequence's length")
+        self.axis = _sequence_axis(node)
+        self.steps = 1
+        if _SINGLE not in node.meta:
+            self.steps = low.size(node.inputs[0], self.axis, "sequence's length")
         self.hidden = low.size(node.inputs[2], 2, "hidden size")
         way = self.settings.get("direction", "forward")
         self.reversed = [False, True] if way == "bidirectional" else [way == "reverse"]

@@ -197,11 +197,19 @@ def test_a_condition_on_the_explicand_is_complete() -> None:
     proto = branched("high", nodes, [X])
     proto.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), "level"))
     report = onnxshap.check(proto)
-    assert [n.operator for n in report.named("fallback")] == ["ai.onnx@16::Where"]
+    (chosen,) = report.named("fallback")  # least norm, at the If, by its name
+    assert (chosen.name, chosen.operator) == ("y/Where_0", "ai.onnx@16::Where")
+    assert [(w.name, w.operator) for w in report.written_out] == [("y", "ai.onnx::If")]
+    assert 'fallback: ai.onnx@16::Where, node "y/Where_0"' in str(report)
     x = np.array([[1, 0.5, -2], [-1, -2, -3]], np.float32)
     background = np.array([[-1, -1.5, -0.5], [2, -1, 0.3]], np.float32)
-    found = onnxshap.Explainer(proto, background, target=1)(x)
+    found = onnxshap.Explainer(proto, background, target=1)(x, per_reference=True)
     assert np.abs(found.residual).max() < 1e-5
+    high, high0 = x.max(1) > 0, background.max(1) > 0
+    assert (high[:, None] != high0).sum() == 2  # of four pairs, two take different branches
+    y, y0 = (np.where(c[:, None], np.sin(v), 2 * v) for c, v in ((high, x), (high0, background)))
+    total = found.per_reference.sum(2)
+    np.testing.assert_allclose(total, y[:, None, 1] - y0[None, :, 1], atol=1e-6)
 
 
 # What cannot be written out -----------------------------------------------------------------------
@@ -311,9 +319,9 @@ def test_a_branch_beside_the_path_is_run_on_both_sides() -> None:
         node("If", "flag", "row", then_branch=branches[0], else_branch=branches[1]),
         node("Mul", "row x", "y"),
     ]
-    inputs = [X, value("ids", "N", of=INT)]
+    inputs = [X, value("ids", "N", of=INT), value("flag", of=BOOL)]
     table = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    proto = model(nodes, inputs, [Y], {"table": table, "flag": np.array(False)})
+    proto = model(nodes, inputs, [Y], {"table": table})
     proto.graph.value_info.append(value("row", "N", 3))
     program = build_program(load(proto), named("deepshap"), inputs=["x"], varying=["x", "ids"])
     assert [n.op_type for n in program.model.graph].count("If") == 2
@@ -322,7 +330,7 @@ def test_a_branch_beside_the_path_is_run_on_both_sides() -> None:
     x, r = rng.normal(size=(2, 2, 3)).astype(np.float32)
     ids, others = np.array([0, 2]), np.array([1, 3])
     feeds = {"x": x, "ids": ids, "x/reference": r, "ids/reference": others}
-    feeds["seed"] = np.ones((1, 2, 3), np.float32)
+    feeds |= {"seed": np.ones((1, 2, 3), np.float32), "flag": np.array(False)}
     found = session(ir.serde.serialize_model(program.model))(feeds)
     middle = -(table[ids][:, None] + table[others][None]) / 2
     expected = middle * (x[:, None] - r[None])

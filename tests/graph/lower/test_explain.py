@@ -1,4 +1,4 @@
-"""Recurrent classifiers explained whole, in three styles of the same network."""
+"""Recurrent classifiers explained whole, in four styles of the same network."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.helpers.loops import (
     value,
 )
 
-STYLES: list[Style] = ["operator", "scan", "loop"]
+STYLES: list[Style] = ["operator", "unrolled", "scan", "loop"]
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +93,30 @@ def test_a_file_with_one_sample_baked_in() -> None:
     found = onnxshap.Explainer(proto, background, target=1)(x)
     free = onnxshap.Explainer(classifier("LSTM"), background, target=1)(x)
     np.testing.assert_allclose(found.attributions, free.attributions, atol=1e-7)
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+@pytest.mark.parametrize("op", GATES)
+def test_a_sequence_of_one_step(op: str, squeezed: bool) -> None:
+    """[1, 3, 2]: the 1 is the step, and a sample a sequence of it, whatever is done with it."""
+    rng, gates = np.random.default_rng(2), GATES[op]
+    shapes = {"W": (1, 4 * gates, 2), "R": (1, 4 * gates, 4), "V": (4, 3)}
+    held = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    nodes = [node(op, "x W R", "Y Y_h", hidden_size=4), node("MatMul", "h V", "y")]
+    nodes.insert(1, node("Squeeze", "Y_h zero", "h") if squeezed else node("Identity", "Y_h", "h"))
+    end = value("y", 3, 3) if squeezed else value("y", 1, 3, 3)
+    proto = model(nodes, [value("x", 1, 3, 2)], [end], held | {"zero": np.array([0])})
+    x, background = rng.normal(size=(2, 2, 1, 3, 2)).astype(np.float32)
+    explainer = onnxshap.Explainer(proto, background[0], target=[(0, 1), (2, 0)])
+    outputs = [session(proto)({"x": each})["y"].reshape(3, 3) for each in x]
+    for each, y in zip(x, outputs, strict=True):
+        found = explainer(each)
+        np.testing.assert_allclose(found.outputs[0], y[[0, 2], [1, 0]], atol=1e-6)
+        assert np.abs(found.residual).max() < 1e-6
+    if not squeezed:  # then several fit side by side
+        together = explainer(x[:, 0])
+        alone = [explainer(each).attributions for each in x]
+        np.testing.assert_allclose(together.attributions, np.concatenate(alone), atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", ["linear", "gated", "delta", "gated_delta"])

@@ -13,6 +13,7 @@ from onnxshap.methods import build_program, named
 from onnxshap.methods.draft import Draft
 from tests.helpers.cases import Case
 from tests.helpers.cases.sequences import attentions, recurrent
+from tests.helpers.cases.training import training
 from tests.helpers.gradcheck import (
     DOUBLE,
     FLOAT,
@@ -29,7 +30,7 @@ from tests.helpers.gradcheck import (
     vjp_gap,
 )
 
-CASES = [*recurrent(), *attentions()]
+CASES = [*recurrent(), *attentions(), *training()]
 ROWS = [pytest.param(c, id=c.id) for c in CASES]
 ON_RUNTIME = [p for p in ROWS if p.values[0].on_runtime]
 TARGETS, EXPLICANDS, REFERENCES = 2, 3, 4

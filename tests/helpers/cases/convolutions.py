@@ -104,6 +104,23 @@ def convolutions() -> Iterator[Case]:
     for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         yield Case("ConvTranspose", [small, wt], {"auto_pad": auto, "strides": [2, 2]})
     yield Case("ConvTranspose", [(N, 2, 4), normal(2, 3, 3)], {"strides": [2]}, note="1-D")
+    # Positions that no kernel reaches: no neighbours of the last element, nor further weights.
+    line, short = (N, 2, 4), [normal(2, 2, 4), (N, 2, 3, 2)]
+    longer, wider = {"output_shape": [9]}, {"dilations": [3], "output_padding": [2]}
+    kernel, refused = normal(2, 3, 2), {"on_runtime": False}
+    yield Case("ConvTranspose", [line, kernel], longer, note="output_shape beyond", **refused)
+    both = {"output_shape": [6], "strides": [2], "auto_pad": "SAME_UPPER"}
+    yield Case("ConvTranspose", [line, normal(2, 3, 3)], both, note="output_shape SAME_UPPER")
+    yield Case("ConvTranspose", short, longer, note="weights vary, longer", alone=True, **refused)
+    yield Case(
+        "ConvTranspose", [line, kernel], wider, note="output_padding above the stride", **refused
+    )
+    yield Case(
+        "ConvTranspose",
+        [line, normal(2, 3, 1)],
+        {"strides": [3], "auto_pad": "SAME_UPPER"},
+        note="SAME_UPPER, nothing to pad",
+    )
     both = [(N, 2, 4, 3, 3), (N, 4, 3, 2, 3), (N, 6)]
     yield Case(
         "ConvTranspose",

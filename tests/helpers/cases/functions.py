@@ -23,6 +23,14 @@ def functions() -> Iterator[Case]:
         outputs=2,
         **newest,
     )
+    yield Case(
+        "CausalConvWithState",
+        [(N, 1, 2, 5), (N, 2, 1, 3), (N, 2)],
+        note="weights move",
+        outputs=2,
+        alone=True,
+        **newest,
+    )
     yield Case("CenterCropPad", [(N, 4, 5), ints(3, 8)], {"axes": [1, -1]})
     groups = {"num_groups": 2, "stash_type": DTYPE}
     image = (N, 4, 2, 3)
@@ -43,5 +51,8 @@ def functions() -> Iterator[Case]:
         batches = [(N, 3, 4, 3), Rows(LABELS[None])]
         yield Case(op, batches, note="mean", alone=True)
         yield Case(op, [*batches, positive(4)], note="weighted mean", alone=True)
+        yield Case(
+            op, [*batches, (N, 4)], note="weights move", domain=[(-2, 2), (0.5, 2)], alone=True
+        )
     yield Case("SwiGLU", [(N, 3, 4), (N, 3, 4)], **newest)
     yield Case("SwiGLU", [(N, 3, 4), (N, 3, 4)], {"alpha": 1.7}, **newest)

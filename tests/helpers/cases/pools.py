@@ -102,6 +102,9 @@ def pools() -> Iterator[Case]:
         alone=True,
         **pool,
     )
+    near = [(-2.0, 2.0), (0.0, 1.95)]  # the first column, the image, is rounded down: 0 or 1
+    moved = {"note": "regions move", "alone": True, "domain": near}
+    yield Case("MaxRoiPool", [shape, (N, 3, 5)], bins | {"spatial_scale": 2.5}, **moved)
 
 
 def _lp_pools(uneven: dict[str, Any]) -> Iterator[Case]:

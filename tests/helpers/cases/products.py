@@ -32,6 +32,14 @@ def products() -> Iterator[Case]:
         special=(0.0, 1.0),
     )
     yield Case("Einsum", [normal(5, 3), (N, 3)], {"equation": "oi,bi->bo"}, note="constant first")
+    yield Case("Einsum", [(N, 3, 3, 2)], {"equation": "biij->bji"}, note="diagonal")
+    yield Case("Einsum", [(N, 3, 3)], {"equation": "...ii->..."}, note="trace")
+    yield Case("Einsum", [(N, 2, 2, 2), (N, 2)], {"equation": "biii,bi->bi"}, note="twice, moved")
+    yield Case("Einsum", [(N, 3), normal(3, 3)], {"equation": "bi,ii->b"}, note="constant diagonal")
+    yield Case("Einsum", [(N, 3), normal(1, 2)], {"equation": "bi,ij->bj"}, note="size 1, summed")
+    yield Case("Einsum", [(N, 3), (N, 1)], {"equation": "bi,bi->bi"}, note="size 1, kept")
+    stretched = [(N, 2, 3, 4), (N, 1, 4, 2)]
+    yield Case("Einsum", stretched, {"equation": "...ij,...jk->...ik"}, note="dots of size 1")
     yield Case("Gemm", [(N, 3), normal(3, 4), normal(4)], note="plain")
     yield Case("Gemm", [(N, 3), normal(4, 3), normal(4)], {"transB": 1, "alpha": 0.5, "beta": 2.0})
     yield Case("Gemm", [(N, 3), normal(3, 4)], {"transA": 1}, note="transA", batch=1)
@@ -50,6 +58,7 @@ def products() -> Iterator[Case]:
     yield Case("Gemm", [normal(3, 4), (N, 3)], {"transA": 1}, note="B varies, transA", batch=1)
     yield Case("Gemm", [(N, 3), normal(3, 4), (N, 4)], {"beta": 0.5}, note="C varies")
     yield Case("Gemm", [(N, 3), normal(3, 4), (N, 1)], note="C varies, broadcast")
+    yield Case("Gemm", [(N, 2, 3), (N, 3, 4), (N, 4)], {"alpha": 0.5}, note="all vary", alone=True)
     yield Case("MatMul", [(N, 3), normal(3, 4)], note="matrix, constant")
     yield Case("MatMul", [(N, 2, 3), normal(3, 4)], note="3-D, constant")
     yield Case("MatMul", [(N, 2, 2, 3), normal(3, 4)], note="4-D, constant")

@@ -42,6 +42,7 @@ def reductions() -> Iterator[Case]:
         yield Case("CumProd", [(N, 2, size), np.array(-1)], note=note, opset=26)
     yield Case("ReduceProd", [(N, 2, 5), ints(-1)], note="of five", special=(0.0, 1.0, 2.0))
     yield Case("ReduceProd", [(3, 4)], note="everything", alone=True)
+    yield Case("ReduceProd", [(N, 2, 0, 3), ints(2)], note="of none")
     for op in REDUCTIONS:
         extra: dict[str, Any] = {"special": (0.0, 1.0, -1.0, 2.0)}
         if op == "ReduceLogSum":

@@ -46,4 +46,19 @@ def resizes() -> Iterator[Case]:
     yield Case(
         "Resize", [x, beyond, None, Sizes((2, 3, 7))], outside, note="crop beyond the border"
     )
+    kept = scales(1, 1, 0.5, 1.1)
+    yield Case("Resize", [x, empty, kept], {"mode": "linear"}, note="scaled to its own size")
+    # onnxruntime does not crop an axis that keeps its size, and steps by whole sizes: see
+    # tests/properties/test_random_resize.py, where it is judged by itself.
+    other = {"on_runtime": False}
+    yield Case("Resize", [x, roi, None, Sizes((2, 4, 3))], crop, note="crop, same size", **other)
+    for policy in ("not_larger", "not_smaller"):
+        for mode in ("nearest", "linear", "cubic"):
+            attrs = {"mode": mode, "axes": [2, 3], "keep_aspect_ratio_policy": policy}
+            yield Case("Resize", [x, None, None, ints(7, 6)], attrs, note=f"{mode} {policy}")
+    attrs = crop | {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}
+    part = np.array([0.1, 0.2, 0.9, 0.7])
+    yield Case("Resize", [x, part, None, ints(7, 6)], attrs, note="crop not_larger", **other)
     yield Case("Resize", [(N, 2, 5), empty, scales(1, 1, 2)], {"mode": "linear"}, note="1-D")
+    back = {"mode": "linear", "axes": [-1]}
+    yield Case("Resize", [(N, 2, 5), None, scales(1.5)], back, note="axis from the end")

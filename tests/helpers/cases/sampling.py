@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.helpers.cases.case import Case, N, ints, normal
+from tests.helpers.cases.case import Case, N, Sizes, ints, normal
 
 
 def sampling() -> Iterator[Case]:
@@ -19,6 +19,12 @@ def sampling() -> Iterator[Case]:
     yield Case(
         "GridSample", [(N, 2, 2, 4, 5), normal(2, 3, 2, 2)], note="constant grid", alone=True
     )
+    for aligned in (0, 1):
+        attrs, note = {"align_corners": aligned}, f"3-D aligned={aligned}"
+        yield Case("AffineGrid", [(N, 2, 3), Sizes((2, 3, 4))], attrs, opset=20)
+        yield Case("AffineGrid", [(N, 3, 4), Sizes((1, 2, 3, 4))], attrs, note=note, opset=20)
+    fixed = [(N, 2, 2, 3), ints(2, 1, 3, 2)]
+    yield Case("AffineGrid", fixed, note="sizes fixed", alone=True, opset=20)
     x, w = (N, 2, 4, 4), normal(3, 2, 2, 2)
     near = [(-2.0, 2.0), (-0.9, 0.9)]
     offset = (N, 8, 3, 3)
@@ -69,3 +75,5 @@ def signals() -> Iterator[Case]:
     yield Case("STFT", [(N, 14, 1), step, normal(5)], {"onesided": 1}, note="window")
     yield Case("STFT", [(N, 14, 1), step, None, np.array(4)], {"onesided": 1}, note="frame_length")
     yield Case("STFT", [(N, 10, 2), step, normal(4)], {"onesided": 0}, note="complex")
+    both = [(N, 2, 9, 1), step, (N, 4)]
+    yield Case("STFT", both, {"onesided": 1}, note="window moves", alone=True)

@@ -69,6 +69,7 @@ def shapes() -> Iterator[Case]:
         "steps mixed": ([0, 4], [4, 0], [1, 2], [3, -1]),
         "negative start far": ([-99], [2], [1], None),
         "step -1 clipped": ([99], [0], [1], [-1]),
+        "step -1 from before the first": ([-99], [-(2**62)], [1], [-1]),
     }
     for note, parts in slices.items():
         own = [None if p is None else ints(*p) for p in parts]

@@ -7,6 +7,7 @@ divided by d = x - r at their place, which is not 0 wherever a contribution is n
 
 import onnx_ir as ir
 
+from onnxshap.autodiff.completion import completed
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.lift import Side
 from onnxshap.autodiff.registry import Cotangents, multiplier
@@ -94,9 +95,14 @@ def max_pool(ctx: Context, m: ir.Value) -> Cotangents:
     return [ratio(op, ctx.unflatten(placed, own), ctx.delta())]
 
 
-@multiplier("MaxRoiPool", form="flat", inputs=(0,), family="max")
+@multiplier("MaxRoiPool", form="flat", family="max")
 def max_roi_pool(ctx: Context, m: ir.Value) -> Cotangents:
-    """m relu(y - y0) at x's maximum of each bin, -m relu(y0 - y) at r's, summed, over d."""
+    """m relu(y - y0) at x's maximum of each bin, -m relu(y0 - y) at r's, summed, over d.
+
+    Where the regions move, the least-norm completion.
+    """
+    if ctx.varies(1):
+        return completed(ctx, m)
     op, y, y0 = ctx.op, ctx.y(), ctx.y_ref()
     rise = op.Sub(y, y0)
     up, down = op.Mul(m, op.Relu(rise)), op.Mul(m, op.Relu(op.Neg(rise)))
@@ -104,4 +110,4 @@ def max_roi_pool(ctx: Context, m: ir.Value) -> Cotangents:
         op.Mul(roi_shares(ctx, side, top), op.Reshape(share, [0, 0, -1, 1]))
         for side, top, share in ((ctx.x(), y, up), (ctx.r(), y0, down))
     ]
-    return [ratio(op, from_rois(ctx, op.Sub(*parts)), ctx.delta())]
+    return [ratio(op, from_rois(ctx, op.Sub(*parts)), ctx.delta()), None]

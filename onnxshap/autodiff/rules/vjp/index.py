@@ -129,7 +129,7 @@ def reverse_sequence(ctx: Context, g: ir.Value) -> Cotangents:
 
 @vjp("ScatterElements", form="flat", inputs=(0, 2))
 def scatter_elements(ctx: Context, g: ir.Value) -> Cotangents:
-    """ddata = g, zero where overwritten;  dupdates = g at the indices;  see `_placed`."""
+    """ddata = g, zero where overwritten;  dupdates = g at the indices."""
     op, axis, index = ctx.op, ctx.attr("axis", 0), ctx.x(1)
 
     def gather(value: ir.Value) -> ir.Value:
@@ -143,7 +143,7 @@ def scatter_elements(ctx: Context, g: ir.Value) -> Cotangents:
 
 @vjp("ScatterND", form="flat", inputs=(0, 2))
 def scatter_nd(ctx: Context, g: ir.Value) -> Cotangents:
-    """ddata = g, zero where overwritten;  dupdates = g at the places;  see `_placed`."""
+    """ddata = g, zero where overwritten;  dupdates = g at the places."""
     op, index = ctx.op, _places(ctx)
 
     def gather(value: ir.Value) -> ir.Value:

@@ -1,5 +1,8 @@
 """Matrix products. All are bilinear: each cotangent is a product with the other operand."""
 
+import string
+from collections.abc import Iterator
+
 import numpy as np
 import onnx_ir as ir
 
@@ -41,26 +44,31 @@ def einsum(ctx: Context, g: ir.Value) -> Cotangents:
             continue
         others = [j for j in range(len(terms)) if j != i]
         operands, letters = [g, *(ctx.x(j) for j in others)], [result, *(terms[j] for j in others)]
+        unused = _unused("".join(terms) + result)
+        for k, c in enumerate(own):
+            if c in own[:k]:  # only the diagonal took part
+                (size,) = ctx.known_dims([k], i)
+                operands.append(ctx.op.value(np.eye(size, dtype=ctx.layout(i).dtype.numpy())))
+                letters.append(c + next(unused))
+                own = own[:k] + letters[-1][1] + own[k + 1 :]
         # An index only this operand has was summed out: its cotangent is constant along it.
         lonely = [k for k, c in enumerate(own) if c not in "".join(letters)]
         if lonely:
-            size = ctx.op.Concat(
-                *(ctx.op.Shape(ctx.input(i), start=k, end=k + 1) for k in lonely), axis=0
-            )
+            sizes = [ctx.op.Shape(ctx.input(i), start=k, end=k + 1) for k in lonely]
             one = ctx.op.value(1.0, g.dtype)
-            operands.append(ctx.op.Expand(one, size))
+            operands.append(ctx.op.Expand(one, ctx.op.Concat(*sizes, axis=0)))
             letters.append("".join(own[k] for k in lonely))
         cotangents.append(ctx.op.Einsum(*operands, equation=f"{','.join(letters)}->{own}"))
     return cotangents
 
 
 def _subscripts(ctx: Context) -> tuple[list[str], str]:
-    """Index letters of the operands and of the result; implicit results and '...' spelt out."""
+    """Index letters of the operands and of the result; implicit results, '...' and sizes of 1."""
     equation = ctx.attr("equation").replace(" ", "")
     left, arrow, result = equation.partition("->")
     terms = left.split(",")
     ranks = [len(ctx.dims(i)) - len(t.replace("...", "")) for i, t in enumerate(terms)]
-    unused = iter(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation)
+    unused = _unused(equation)
     dots = "".join(next(unused) for _ in range(max(ranks, default=0)))
     terms = [t.replace("...", dots[len(dots) - r :]) for t, r in zip(terms, ranks, strict=True)]
     if not arrow:
@@ -70,21 +78,17 @@ def _subscripts(ctx: Context) -> tuple[list[str], str]:
         )
     else:
         result = result.replace("...", dots)
-    if any(len(set(t)) < len(t) for t in terms) or _stretches(ctx, terms):
-        raise UnsupportedOpError(
-            f'Einsum "{ctx.node.name}": no rule for equation {equation!r} (an index twice in one '
-            "operand, or broadcast sizes). Rewrite it with Transpose, MatMul and ReduceSum."
-        )
+    # An index of size 1 beside others of that name is one of its own, which is summed out.
+    long = {c for i, t in enumerate(terms) for c, n in zip(t, ctx.dims(i), strict=True) if n != 1}
+    for i, term in enumerate(terms):
+        sizes = zip(term, ctx.dims(i), strict=True)
+        terms[i] = "".join(next(unused) if n == 1 and c in long else c for c, n in sizes)
     return terms, result
 
 
-def _stretches(ctx: Context, terms: list[str]) -> bool:
-    """Whether an index has size 1 in one operand and another size in the next."""
-    sizes: dict[str, set[int | None]] = {}
-    for i, term in enumerate(terms):
-        for letter, size in zip(term, ctx.dims(i), strict=True):
-            sizes.setdefault(letter, set()).add(size)
-    return any(1 in found and len(found) > 1 for found in sizes.values())
+def _unused(equation: str) -> Iterator[str]:
+    """Letters that an equation leaves."""
+    return (c for c in string.ascii_letters[::-1] if c not in equation)
 
 
 @vjp("Gemm", form="flat", family="product")

@@ -130,18 +130,18 @@ def _by_batch(ctx: Context, g: ir.Value) -> ir.Value:
     return op.Reshape(placed, ctx.lift.shape(ctx.layout(), ctx.lift.lead(True), x))
 
 
-@vjp("MaxRoiPool", form="flat", inputs=(0,))
+@vjp("MaxRoiPool", form="flat")
 def max_roi_pool(ctx: Context, g: ir.Value) -> Cotangents:
-    """dx = g [x = y] / how many positions of the bin equal y."""
+    """dx = g [x = y] / how many positions of the bin equal y;  drois = 0, as they are rounded."""
     op = ctx.op
     parts = op.Mul(roi_shares(ctx, ctx.x(), ctx.y()), op.Reshape(g, [0, 0, -1, 1]))
-    return [from_rois(ctx, parts)]
+    return [from_rois(ctx, parts), op.Mul(ctx.x(1), 0.0) if ctx.needs(1) else None]
 
 
 def roi_shares(ctx: Context, x: ir.Value, y: ir.Value) -> ir.Value:
     """Shares [R, C, bins, H W] of each bin's maximum y that positions of x have; equal ones share.
 
-    x [N, C, H, W], y [R, C, *bins]; regions must be constant.
+    x [N, C, H, W], y [R, C, *bins].
     """
     op, (channels, height, width) = ctx.op, ctx.known_dims([1, 2, 3])
     samples, inside = _bins(ctx, height, width)
@@ -159,25 +159,25 @@ def from_rois(ctx: Context, parts: ir.Value) -> ir.Value:
     return scatter_along(ctx, regions, 0, samples, ctx.dims()[0])
 
 
-def _bins(ctx: Context, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _bins(ctx: Context, height: int, width: int) -> tuple[ir.Value, ir.Value]:
     """Sample [R] of each region, and whether a position is in a bin: [R, 1, bins, H W]."""
-    rois = ctx.require(1, "regions of interest").astype(np.float64)
+    op, rois = ctx.op, ctx.x(1)
     scale, pooled = float(ctx.attr("spatial_scale", 1.0)), ctx.attr("pooled_shape")
-    corners = rois[:, 1:] * scale
-    corners = np.sign(corners) * np.floor(np.abs(corners) + 0.5)
+    corners = op.Mul(op.Slice(rois, [1], [5], [1]), scale)
+    corners = op.Mul(op.Sign(corners), op.Floor(op.Add(op.Abs(corners), 0.5)))
+    corners = op.Cast(corners, to=ir.DataType.INT64)
     sides = []
-    for first, last, bins, size in (
-        (corners[:, 1], corners[:, 3], pooled[0], height),
-        (corners[:, 0], corners[:, 2], pooled[1], width),
-    ):
-        step = np.maximum(last - first + 1, 1)[:, None] / bins
-        edges = first[:, None] + np.arange(bins + 1) * step
-        starts, ends = first[:, None] + np.floor(edges - first[:, None]), np.ceil(edges)
-        at = np.arange(size)
-        sides.append((at >= starts[:, :-1, None]) & (at < ends[:, 1:, None]))
-    inside = sides[0][:, :, None, :, None] & sides[1][:, None, :, None, :]
-    flat = inside.reshape(len(rois), 1, math.prod(pooled), height * width)
-    return rois[:, 0].astype(np.int64), flat
+    for place, bins, size in ((1, pooled[0], height), (0, pooled[1], width)):
+        first, last = (op.Slice(corners, [k], [k + 1], [1]) for k in (place, place + 2))
+        extent, k = op.Max(op.Add(op.Sub(last, first), [1]), [1]), np.arange(bins)
+        starts = op.Add(first, op.Div(op.Mul(extent, k), [bins]))
+        ends = op.Add(first, op.Div(op.Add(op.Mul(extent, k + 1), [bins - 1]), [bins]))
+        starts, ends, at = op.Unsqueeze(starts, [2]), op.Unsqueeze(ends, [2]), np.arange(size)
+        sides.append(op.And(op.LessOrEqual(starts, at), op.Less(at, ends)))
+    inside = op.And(op.Unsqueeze(sides[0], [2, 4]), op.Unsqueeze(sides[1], [1, 3]))
+    flat = op.Reshape(inside, [-1, 1, math.prod(pooled), height * width])
+    samples = op.Cast(op.Squeeze(op.Slice(rois, [0], [1], [1]), [1]), to=ir.DataType.INT64)
+    return samples, flat
 
 
 @vjp("MaxUnpool", form="flat", inputs=(0,), family="exact-linear")

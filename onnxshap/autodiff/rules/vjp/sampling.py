@@ -103,6 +103,18 @@ def grid_sample(ctx: Context, g: ir.Value) -> Cotangents:
     return [dx, dgrid]
 
 
+@vjp("AffineGrid", form="flat", inputs=(0,), family="exact-linear")
+def affine_grid(ctx: Context, g: ir.Value) -> Cotangents:
+    """dtheta = g' [x y z 1] over all positions; [x y z] is what the node makes of the identity."""
+    op, rank = ctx.op, len(ctx.output_dims()) - 2
+    ones = np.array([1], np.int64)
+    size = op.Concat(ones, op.Slice(ctx.input(1), [1], [rank + 2], [0]), axis=0)
+    identity = op.Cast(np.eye(rank, rank + 1)[None], to=g.dtype)
+    grid = op.AffineGrid(identity, size, align_corners=ctx.attr("align_corners"))
+    grid = op.Pad(op.Reshape(grid, [1, -1, rank]), [0, 0, 0, 0, 0, 1], op.value(1.0, g.dtype))
+    return [op.MatMul(op.Transpose(op.Reshape(g, [0, -1, rank]), perm=[0, 2, 1]), grid)]
+
+
 @dataclass(frozen=True)
 class _Samples:
     """Where a region is sampled along one axis, S samples in each of B bins; [R, B, S]."""

@@ -9,13 +9,13 @@ from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, vjp
 from onnxshap.autodiff.scatter import scatter_along
 from onnxshap.autodiff.windows import zero
-from onnxshap.errors import UnsupportedOpError
 
 
 @vjp("Cast", family="exact-linear")
 def cast(ctx: Context, g: ir.Value) -> Cotangents:
-    """dx = g, in x's dtype."""
-    return [ctx.op.Cast(g, to=ctx.layout().dtype)]
+    """dx = g, in x's dtype; as it is where x are integers that stand for floats."""
+    dtype = ctx.layout().dtype
+    return [ctx.op.Cast(g, to=dtype) if dtype.is_floating_point() else g]
 
 
 @vjp("Col2Im", form="flat", inputs=(0,), family="exact-linear")
@@ -63,10 +63,6 @@ def depth_to_space(ctx: Context, g: ir.Value) -> Cotangents:
 @vjp("Dropout", inputs=(0,), family="exact-linear")
 def dropout(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g: nothing is dropped at inference."""
-    if ctx.has(2) and (ctx.constant(2) is None or bool(ctx.require(2, "training_mode"))):
-        raise UnsupportedOpError(
-            f'Dropout "{ctx.node.name}" may be in training mode: export the model for inference.'
-        )
     return [g]
 
 
@@ -131,14 +127,15 @@ def resize(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = R' g along each resized axis; R is the node run on the identity."""
     rank = len(ctx.dims())
     axes = [a % rank for a in ctx.attr("axes", list(range(rank)))]
+    leader = _leading(ctx, axes)
     for k, axis in enumerate(axes):
         if axis == _batch(ctx):
             continue
-        size, output = ctx.known_dims([axis])[0], ctx.output_dims()[axis]
-        scale = None if not _given(ctx, 2) else float(ctx.require(2, "scales").ravel()[k])
-        if output == size and scale in (None, 1.0):
+        roi, scales = _roi(ctx, k, len(axes)), _scales(ctx)
+        same = ctx.known_dims([axis])[0] == ctx.output_dims()[axis] and roi in (None, (0.0, 1.0))
+        if same and leader in (None, k) and (scales is None or float(scales[k]) == 1.0):
             continue
-        matrix = _interpolation(ctx, k, len(axes), size, output, scale)
+        matrix = _interpolation(ctx, k, axes, roi, None if leader == k else leader)
         g = _contract(ctx, g, axis, rank, matrix)
     return [g]
 
@@ -148,28 +145,56 @@ def _batch(ctx: Context) -> int | None:
     return ctx.lift.layouts.batch_axis(ctx.input(0))
 
 
-def _given(ctx: Context, i: int) -> bool:
-    return ctx.has(i) and ctx.dims(i) != (0,)
+def _scales(ctx: Context) -> np.ndarray | None:
+    given = ctx.has(2) and ctx.dims(2) != (0,)
+    return ctx.require(2, "scales").ravel() if given else None
+
+
+def _roi(ctx: Context, k: int, count: int) -> tuple[float, float] | None:
+    """Which part of the ``k``-th resized axis is shown, where the mode is to crop."""
+    if ctx.attr("coordinate_transformation_mode") != "tf_crop_and_resize":
+        return None
+    bounds = ctx.require(1, "roi").ravel()
+    return float(bounds[k]), float(bounds[count + k])
+
+
+def _leading(ctx: Context, axes: list[int]) -> int | None:
+    """Which of the resized axes sets the scale of all, where the aspect ratio is kept."""
+    policy = ctx.attr("keep_aspect_ratio_policy", "stretch")
+    if policy == "stretch" or _scales(ctx) is not None:
+        return None
+    sizes = [1 if a == _batch(ctx) else ctx.known_dims([a])[0] for a in axes]
+    ratios = ctx.require(3, "sizes").ravel() / np.array(sizes)
+    return int(ratios.argmin() if policy == "not_larger" else ratios.argmax())
 
 
 def _interpolation(
-    ctx: Context, k: int, count: int, size: int, output: int | None, scale: float | None
+    ctx: Context, k: int, axes: list[int], roi: tuple[float, float] | None, leader: int | None
 ) -> ir.Value:
-    """Matrix [output, size] of one axis's interpolation."""
-    op, dtype = ctx.op, ctx.layout().dtype.numpy()
-    identity = np.eye(size, dtype=dtype).reshape(1, 1, size, size)
+    """Matrix [output, size] of the ``k``-th resized axis; ``leader``: which other sets its scale.
+
+    The identity has a second axis, of which the first row is read: the leader; or one that grows,
+    where the node scales this axis to its own size: what changes no size runtimes take for a copy.
+    """
+    op, dtype, scales = ctx.op, ctx.layout().dtype.numpy(), _scales(ctx)
+    (size,), output = ctx.known_dims([axes[k]]), ctx.output_dims()[axes[k]]
     settings = {name: ctx.attr(name) for name in _INTERPOLATION}  # beyond the border: nothing of x
-    roi = None
-    if ctx.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
-        bounds = ctx.require(1, "roi").ravel()
-        start, stop = bounds[k], bounds[count + k]
-        roi = np.array([0, 0, start, 0, 1, 1, stop, 1], dtype)
-    if scale is not None:
-        scales = np.array([1, 1, scale, 1], np.float32)
-        matrix = op.Resize(identity, roi, scales, None, **settings)
+    beside, scale = 1, None
+    wanted: list[int] | None = None
+    if scales is not None:
+        grown = 2.0 if output == size and ctx.dims() != ctx.output_dims() else 1.0
+        scale = np.array([grown, scales[k]], np.float32)
+    elif leader is not None:
+        settings["keep_aspect_ratio_policy"] = ctx.attr("keep_aspect_ratio_policy")
+        beside = ctx.known_dims([axes[leader]])[0]
+        wanted = [int(n) for n in ctx.require(3, "sizes").ravel()[[leader, k]]]
     else:
-        matrix = op.Resize(identity, roi, None, [1, 1, output, size], **settings)
-    return op.Reshape(matrix, [-1, size])
+        wanted = [1, int(ctx.require(3, "sizes").ravel()[k]) if output is None else output]
+    identity = np.broadcast_to(np.eye(size, dtype=dtype)[:, None], (1, size, beside, size))
+    part = None if roi is None else np.array([0, roi[0], 1, roi[1]], dtype)
+    found = op.Resize(identity, part, scale, wanted, axes=[2, 3], **settings)
+    first = op.Reshape(op.Slice(found, [0], [1], [2]), [size, -1])
+    return op.Transpose(first, perm=[1, 0])
 
 
 def _contract(ctx: Context, g: ir.Value, axis: int, rank: int, matrix: ir.Value) -> ir.Value:
@@ -197,17 +222,19 @@ def slice_(ctx: Context, g: ir.Value) -> Cotangents:
         size = ctx.known_dims([axis])[0]
         picked = range(size)[_bounds(int(start), int(end), int(step), size)]
         if int(step) == 1:
-            border[axis], border[rank + axis] = picked.start, size - picked.stop
+            border[axis] = picked.start
+            border[rank + axis] = size - max(picked.start, picked.stop)  # it may pick none
         else:
             g = scatter_along(ctx, g, axis, np.array(picked, np.int64), size)
     return [op.Pad(g, border) if any(border) else g]
 
 
 def _bounds(start: int, end: int, step: int, size: int) -> slice:
-    """ONNX's Slice as a Python slice: a far negative end means 'past the first element'."""
-    if step < 0 and end < -size:
-        return slice(start, None, step)
-    return slice(start, end, step)
+    """ONNX's Slice as a Python slice: ends beyond the axis are moved to its first or last place."""
+    first, last = (0, size) if step > 0 else (-1, size - 1)
+    start, end = (k + size if k < 0 else k for k in (start, end))
+    start, end = min(max(start, 0), last), min(max(end, first), last)
+    return slice(start, None if end < 0 else end, step)
 
 
 @vjp("SpaceToDepth", form="flat", family="exact-linear")

@@ -1,4 +1,4 @@
-"""Fourier transforms: linear, each the transpose of the matrix the node is on the identity."""
+"""Fourier transforms: each the transpose of the matrix the node is on the identity."""
 
 import numpy as np
 import onnx_ir as ir
@@ -38,13 +38,12 @@ def _opset(ctx: Context) -> int:
     return graph.opset_imports.get("", 0) if graph is not None else 0
 
 
-@vjp("STFT", form="flat", inputs=(0,), family="exact-linear")
+@vjp("STFT", form="flat", inputs=(0, 2), family="product")
 def stft(ctx: Context, g: ir.Value) -> Cotangents:
-    """dx = F' g for each frame, F the transform of one frame, added up where frames overlap."""
+    """dx = w F' g for each frame, F the transform of one, added where they overlap; dw = x F' g."""
     op, (size, parts) = ctx.op, ctx.known_dims([1, 2])
     step = int(ctx.require(1, "frame_step").ravel()[0])
     frames = ctx.output_dims()[1]
-    window = ctx.input(2) if ctx.has(2) else None
     length = ctx.known_dims([0], 2)[0] if ctx.has(2) else None
     if ctx.has(3):
         length = int(ctx.require(3, "frame_length").ravel()[0])
@@ -53,9 +52,15 @@ def stft(ctx: Context, g: ir.Value) -> Cotangents:
     count = (size - length) // step + 1 if frames is None else frames
     identity = np.eye(length * parts, dtype=g.dtype.numpy()).reshape(-1, length, parts)
     one = [op.value(k, ir.DataType.INT64) for k in (step, length)]
-    matrix = op.STFT(identity, one[0], window, one[1], onesided=ctx.attr("onesided"))
+    matrix = op.STFT(identity, one[0], None, one[1], onesided=ctx.attr("onesided"))
     matrix = op.Transpose(op.Reshape(matrix, [length * parts, -1]), perm=[1, 0])
     rows = op.MatMul(op.Reshape(g, [0, count, -1]), matrix)
-    places = np.arange(count)[:, None] * step + np.arange(length)
-    rows = op.Reshape(rows, [0, count * length, parts])
-    return [scatter_along(ctx, rows, 1, places.ravel(), size)]
+    rows = op.Reshape(rows, [0, count, length, parts])
+    places, dx, dw = np.arange(count)[:, None] * step + np.arange(length), None, None
+    if ctx.needs(0):
+        weighed = op.Mul(rows, op.Unsqueeze(ctx.x(2), [1])) if ctx.has(2) else rows
+        weighed = op.Reshape(weighed, [0, count * length, parts])
+        dx = scatter_along(ctx, weighed, 1, places.ravel(), size)
+    if ctx.needs(2):
+        dw = op.ReduceSum(op.Mul(rows, op.Gather(ctx.x(), places, axis=1)), [0, 1, 3], keepdims=0)
+    return [dx, None, dw]

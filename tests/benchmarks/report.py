@@ -66,7 +66,8 @@ def headlines(compared: Data) -> str:
             assert cell is not None
             own, reference = _seconds(cell, name), _seconds(cell, OWN)
             ratio = f" ({_ratio(own, reference)})" if own and reference and name != OWN else ""
-            line.append(_time(own) + ratio if own else "cannot")
+            missing = "cannot" if name in cell["contenders"] else "not measured"
+            line.append(_time(own) + ratio if own else missing)
         rows.append(line)
     return _table(["seconds (times onnxshap's)", *(nets.TITLES[n] for n in there)], rows)
 

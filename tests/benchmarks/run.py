@@ -1,4 +1,4 @@
-"""Measure, section by section; each keeps its cells in a file, so that a stopped run goes on.
+"""Measure, section by section, on Linux; what is measured is kept, so that a stopped run goes on.
 
 ``python -m tests.benchmarks.run --only compare --nets resnet50 --references 10 --rounds 5``
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.sections import Options
-from tests.benchmarks.workers import THREADS
+from tests.benchmarks.workers import THREADS, two_threads
 
 OUT = Path("out/bench")
 SECTIONS = ["published", "compare", "loads", "x_gradient", "curves", "settle", "capacity"]
@@ -46,7 +46,8 @@ def main() -> None:
         targets=tuple(map(int, _words(asked.targets))),
         contenders=_words(asked.contenders),
     )
-    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    two_threads()
+    os.environ |= {"OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"}
     asked.out.mkdir(parents=True, exist_ok=True)
     for name in _words(asked.only):
         measure(name, options, asked.out, asked.fresh)

@@ -87,8 +87,7 @@ class Worker:
 
 def _serve(connection: Connection, contender: Contender) -> None:
     """Answer requests until the other end closes."""
-    _two_threads()
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    two_threads()
     warnings.simplefilter("ignore")  # peers tell at every call what they are about to hook
     call = prepare = None
     idle = 0
@@ -123,7 +122,7 @@ def _serve(connection: Connection, contender: Contender) -> None:
             connection.send((True, answer))
 
 
-def _two_threads() -> None:
+def two_threads() -> None:
     """Bind the process to two cores: every runtime then takes two threads by itself."""
     cores = sorted(os.sched_getaffinity(0))[:THREADS]
     os.sched_setaffinity(0, cores)

@@ -24,6 +24,8 @@ class Contender:
     function: str
     per_target: bool = False
     """Whether it explains one target after the other, so that K take K times as long."""
+    eager: bool = False
+    """Whether nothing is compiled by its first call, which then counts where it takes long."""
 
     def load(self) -> Prepare:
         """Import its module and return its function."""
@@ -34,9 +36,11 @@ class Contender:
 
 CONTENDERS = {
     "floor": Contender("floor: onnxruntime forward", "onnx_runtime", "floor"),
-    "shap": Contender("shap.DeepExplainer (torch)", "shap_torch", "prepare", per_target=True),
-    "captum": Contender("captum DeepLiftShap", "captum_torch", "prepare", per_target=True),
-    "opt_torch": Contender("OPT-PyTorch (ours, cached references)", "opt_torch", "prepare"),
+    "shap": Contender("shap.DeepExplainer (torch)", "shap_torch", "prepare", True, True),
+    "captum": Contender("captum DeepLiftShap", "captum_torch", "prepare", True, True),
+    "opt_torch": Contender(
+        "OPT-PyTorch (ours, cached references)", "opt_torch", "prepare", eager=True
+    ),
     "shap_tf": Contender("shap.DeepExplainer (TensorFlow)", "shap_tf", "prepare", per_target=True),
     "opt_tf": Contender("OPT-TF (ours, cached references)", "opt_tf", "prepare"),
     "unsplit": Contender("onnxshap, references not split off", "onnx_runtime", "unsplit"),

@@ -51,11 +51,8 @@ class Compiled:
             parts = partition(model, program.references.values(), own_bytes, keep)
             self._reference_model, self._reference_cut = parts.first, parts.cut
             model = parts.second
-        ends = [program.output]
-        parts = partition(model, program.inputs, own_bytes, ends)
-        if parts.cut:
-            # Explicands are few beside references: nothing of theirs is computed again for each.
-            parts = partition(model, program.inputs, own_bytes, ends, recompute=False)
+        # Explicands are few beside references: nothing of theirs is computed again for each.
+        parts = partition(model, program.inputs, own_bytes, [program.output], recompute=False)
         self._explicand_model = parts.first
         self.explicand_cut = parts.cut
         """Values of the explicand pass, beside the inputs, that the pair pass reads."""

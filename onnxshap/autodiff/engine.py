@@ -58,7 +58,7 @@ class Walk:
         self.path = Path(
             self.graph, self.opsets, self.rules, self.sources, self.target, self.references
         )
-        self.nodes = list(self.graph)  # before anything is emitted
+        self.nodes, self.ends = list(self.graph), set(self.sources)  # before anything is emitted
         masked = masked_rows(self.path.nodes)
         self.lift.masked |= masked | {self.references[v] for v in masked if v in self.references}
 
@@ -118,7 +118,7 @@ class Walk:
             for t, o in zip(totals, outputs, strict=True)
         ]
         view = node, rule.form, self.lift, self.references, self.path.active
-        ctx = kind(*view, set(self.sources), spread)
+        ctx = kind(*view, self.ends, spread)
         ctx.root = self.path.roots.get(node)
         returned = rule.function(ctx, *cotangents)
         for i, source in enumerate(node.inputs):

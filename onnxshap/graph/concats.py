@@ -1,6 +1,11 @@
 """Concats that begin with one another's inputs, as in a DenseNet, built up one from the next."""
 
+from collections import defaultdict
+
 import onnx_ir as ir
+
+_Made = list[tuple[tuple[ir.Value | None, ...], ir.Value]]
+"""Inputs and results of Concats."""
 
 
 def chain_concats(graph: ir.Graph) -> None:
@@ -8,23 +13,17 @@ def chain_concats(graph: ir.Graph) -> None:
 
     Concat(a, b), Concat(a, b, c), ... hand n values on n^2/2 times, and as many sums flow back.
     """
-    earlier: dict[tuple[ir.Value | None, ...], dict[int, ir.Value]] = {}
+    earlier: dict[tuple[int, ir.Value | None], _Made] = defaultdict(list)
     for node in graph:
         if node.op_type != "Concat" or node.domain:
             continue
-        inputs, axis = tuple(node.inputs), node.attributes["axis"].as_int()
-        for count in range(len(inputs) - 1, 1, -1):
-            prefix = earlier.get(inputs[:count], {}).get(axis)
-            if prefix is not None:
-                node.replace_input_with(0, prefix)
-                _drop(node, count)
-                break
-        earlier.setdefault(inputs, {})[axis] = node.outputs[0]
-
-
-def _drop(node: ir.Node, count: int) -> None:
-    """Drop the inputs 1 to ``count`` - 1."""
-    rest = node.inputs[count:]
-    node.resize_inputs(1 + len(rest))
-    for place, value in enumerate(rest, 1):
-        node.replace_input_with(place, value)
+        inputs = tuple(node.inputs)
+        alike = earlier[node.attributes["axis"].as_int(), inputs[0]]
+        begun = [e for e in alike if len(e[0]) < len(inputs) and inputs[: len(e[0])] == e[0]]
+        alike.append((inputs, node.outputs[0]))
+        if begun:
+            prefix, result = max(begun, key=lambda e: len(e[0]))
+            rest = [result, *inputs[len(prefix) :]]
+            node.resize_inputs(len(rest))
+            for place, value in enumerate(rest):
+                node.replace_input_with(place, value)

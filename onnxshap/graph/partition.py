@@ -75,7 +75,8 @@ def partition(
     keep : iterable of str
         Outputs of ``model`` the first part must compute as well, if it can.
     recompute : bool
-        Whether to hand over less and compute it again; else as much as possible is done first.
+        Whether to hand over less and compute it again; else as much as possible is done first,
+        unless inputs alone would do.
     """
     graph = model.graph
     names = set(known)
@@ -88,7 +89,8 @@ def partition(
     remaining = [o for o in graph.outputs if o not in finished]
     late_values = ancestors_until(graph, remaining, ready)
     latest = {v for v in late_values if v in ready}
-    chosen = _pulled_back(graph, ready, latest, sizes) if recompute else latest
+    least = _pulled_back(graph, ready, latest, sizes)
+    chosen = least if recompute or least <= set(graph.inputs) else latest
     order = [*graph.inputs, *(o for node in graph for o in node.outputs)]
     cut = [v for v in order if v in chosen]
     given = [v for v in graph.inputs if v.name in names]

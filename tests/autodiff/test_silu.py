@@ -79,6 +79,21 @@ def test_float32_keeps_the_slope_where_the_sides_nearly_meet(rng: np.random.Gene
     assert np.sqrt((error**2).mean()) < 3e-5
 
 
+def test_float16_keeps_the_slope_too(rng: np.random.Generator) -> None:
+    """Its own outputs are rounded to 11 bits: their difference is no slope where d is small."""
+    x = rng.uniform(2, 8, (1, FEATURES)).astype(np.float16)
+    r = (x - np.float16(0.01)).astype(np.float16)
+    model = onnxshap.load(gated(np.float16))
+    program = build_program(model, named("deepshap"))
+    feeds = {"x": x, program.references["x"]: r, program.seed: np.ones((1, 1, FEATURES), "f4")}
+    graph = ir.serde.serialize_model(program.model)
+    found = ReferenceEvaluator(graph).run([program.contributions["x"]], feeds)[0].ravel()
+    wide, narrow = x.astype(np.float64).ravel(), r.astype(np.float64).ravel()
+    exact = wide * sigmoid(wide) - narrow * sigmoid(narrow)
+    assert (wide != narrow).all()
+    np.testing.assert_allclose(found, exact, rtol=5e-3)
+
+
 def test_an_explained_gate_keeps_its_share(rng: np.random.Generator) -> None:
     """As a product of two: what the gate contributes is not its own to give to x."""
     proto = gated(np.float64)

@@ -65,6 +65,39 @@ def test_the_cut_stays_late_where_pulling_it_back_costs_more() -> None:
     assert {n.name for n in parts.second.graph} == {"mul_y", "mul_z"}
 
 
+def test_nothing_is_computed_twice_where_that_is_asked_for() -> None:
+    parts = partition(chain(), ["r"], SIZES, ["own"], recompute=False)
+    assert set(parts.cut) == {"relu", "abs"}
+    assert {n.name for n in parts.second.graph} == {"mul_y", "mul_z"}
+
+
+def test_but_inputs_that_would_do_alone_are_all_that_is_handed_over() -> None:
+    nodes = [node("Relu", ["x"], ["a"], "relu"), node("Mul", ["a", "r"], ["y"], "product")]
+    shape = (np.float32, ["N", 4])
+    model = load(models.graph(nodes, {"x": shape, "r": shape}, {"y": shape}, {})).normalised.clone()
+    analyse(model.graph, list(model.graph.inputs))
+    parts = partition(model, ["x"], dict.fromkeys("xary", 16), recompute=False)
+    assert parts.cut == []
+    assert {n.name for n in parts.second.graph} == {"relu", "product"}
+
+
+def test_a_product_is_kept_rather_than_one_of_its_factors() -> None:
+    """SiLU's y, not the sigmoid: of the same size, and then y need not be computed again."""
+    nodes = [
+        node("MatMul", ["r", "W"], ["h"], "matmul"),
+        node("Sigmoid", ["h"], ["s"], "sigmoid"),
+        node("Mul", ["h", "s"], ["silu"], "silu"),
+        node("Mul", ["x", "silu"], ["y"], "y"),
+        node("Add", ["y", "h"], ["z"], "z"),
+    ]
+    shape = (np.float32, ["N", 4])
+    ends = {"x": shape, "r": shape}, {"z": shape}
+    model = load(models.graph(nodes, *ends, models.weights(1, W=(4, 4)))).normalised.clone()
+    analyse(model.graph, list(model.graph.inputs))
+    parts = partition(model, ["r"], dict.fromkeys(("h", "s", "silu"), 16))
+    assert set(parts.cut) == {"h", "silu"}
+
+
 def test_costly_nodes_are_never_repeated() -> None:
     parts = partition(chain(), ["r"], SIZES | {"r": 1})
     assert "matmul" not in [n.name for n in parts.second.graph]

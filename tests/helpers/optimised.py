@@ -9,6 +9,7 @@ import onnxruntime as ort
 from onnx import ModelProto
 
 from tests.helpers.architectures.net import Net
+from tests.helpers.architectures.small import attention
 
 F = np.float32
 EXTENDED = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -88,7 +89,7 @@ def bert(
     hidden = net("Sub", "hidden", unit, net("Cast", "seen", seen, to=1))
     mask = net("Mul", "large", hidden, net.constant("minus", np.array(-1e4, F)))
     for k in range(depth):
-        y = net("Add", f"{k}.add0", _attention(net, f"{k}.attention", x, mask), x)
+        y = net("Add", f"{k}.add0", attention(net, f"{k}.attention", x, mask, divided=True), x)
         x = net.layer_norm(f"{k}.norm0", y)
         wide = net.project(f"{k}.up", x, 2 * width)
         root = net.constant("root", np.array(2**0.5, F))
@@ -103,21 +104,3 @@ def bert(
     logits = net.linear("classifier", pooled, classes)
     inputs = {name: (np.int64, ["N", tokens]) for name in ("ids", "segments", "mask")}
     return net.model(inputs, {logits: (F, ["N", classes])}, opset=17)
-
-
-def _attention(net: Net, at: str, x: str, mask: str, heads: int = 4) -> str:
-    width = net.channels[x]
-    split = net.constant(f"{at}.split", [0, 0, heads, width // heads])
-    sides = {}
-    for side, perm in {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}.items():
-        apart = net("Reshape", f"{at}.{side}/heads", net.project(f"{at}.{side}", x, width), split)
-        sides[side] = net("Transpose", f"{at}.{side}/turned", apart, perm=perm)
-    scores = net("MatMul", f"{at}.scores", sides["q"], sides["k"])
-    root = net.constant(f"{at}.root", np.array((width // heads) ** 0.5, F))
-    scores = net("Add", f"{at}.masked", net("Div", f"{at}.scaled", scores, root), mask)
-    shares = net("Softmax", f"{at}.softmax", scores, axis=-1)
-    mixed = net("MatMul", f"{at}.mixed", shares, sides["v"])
-    mixed = net("Transpose", f"{at}.together", mixed, perm=[0, 2, 1, 3])
-    mixed = net("Reshape", f"{at}.joined", mixed, net.constant(f"{at}.join", [0, 0, width]))
-    net.channels[mixed] = width
-    return net.project(f"{at}.out", mixed, width)

@@ -111,7 +111,7 @@ def vit(
     x = net("Add", "placed", x, net.weight("position", 1, tokens, width, fan_in=8))
     for k in range(depth):
         y = net.layer_norm(f"{k}.norm0", x)
-        x = net("Add", f"{k}.add0", x, _attention(net, f"{k}.attention", y))
+        x = net("Add", f"{k}.add0", x, attention(net, f"{k}.attention", y))
         y = net.layer_norm(f"{k}.norm1", x)
         x = net("Add", f"{k}.add1", x, _feed_forward(net, f"{k}.mlp", y))
     x = net.layer_norm("norm", x)
@@ -139,7 +139,7 @@ def encoder(classes: int = 4, width: int = 24, depth: int = 2, seed: int = 0) ->
     hidden = net("Sub", "hidden", net.constant("unit", np.array(1, F)), seen)
     mask = net("Mul", "large", hidden, net.constant("minus", np.array(-1e4, F)))
     for k in range(depth):
-        y = net("Add", f"{k}.add0", x, _attention(net, f"{k}.attention", x, mask))
+        y = net("Add", f"{k}.add0", x, attention(net, f"{k}.attention", x, mask))
         x = net.layer_norm(f"{k}.norm0", y)
         y = net("Add", f"{k}.add1", x, _feed_forward(net, f"{k}.mlp", x))
         x = net.layer_norm(f"{k}.norm1", y)
@@ -150,8 +150,13 @@ def encoder(classes: int = 4, width: int = 24, depth: int = 2, seed: int = 0) ->
     return net.model(inputs, {logits: (F, ["N", classes])})
 
 
-def _attention(net: Net, at: str, x: str, mask: str | None = None, heads: int = 4) -> str:
-    """Multi-head attention of [N, T, width], as exporters unroll it."""
+def attention(
+    net: Net, at: str, x: str, mask: str | None = None, heads: int = 4, divided: bool = False
+) -> str:
+    """Multi-head attention of [N, T, width], as exporters unroll it.
+
+    ``divided``: scale the scores by a Div, as BERT does, instead of the query by a Mul.
+    """
     width = net.channels[x]
     split = net.constant(f"{at}.split", [0, 0, heads, width // heads])
     turns = {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}
@@ -160,9 +165,14 @@ def _attention(net: Net, at: str, x: str, mask: str | None = None, heads: int = 
         wide = net.project(f"{at}.{side}", x, width)
         apart = net("Reshape", f"{at}.{side}/heads", wide, split)
         sides[side] = net("Transpose", f"{at}.{side}/turned", apart, perm=perm)
-    scale = net.constant(f"{at}.scale", np.array((width // heads) ** -0.5, F))
-    query = net("Mul", f"{at}.scaled", sides["q"], scale)
-    scores = net("MatMul", f"{at}.scores", query, sides["k"])
+    if divided:
+        root = net.constant(f"{at}.root", np.array((width // heads) ** 0.5, F))
+        scores = net("MatMul", f"{at}.scores", sides["q"], sides["k"])
+        scores = net("Div", f"{at}.scaled", scores, root)
+    else:
+        scale = net.constant(f"{at}.scale", np.array((width // heads) ** -0.5, F))
+        query = net("Mul", f"{at}.scaled", sides["q"], scale)
+        scores = net("MatMul", f"{at}.scores", query, sides["k"])
     if mask is not None:
         scores = net("Add", f"{at}.masked", scores, mask)
     shares = net("Softmax", f"{at}.softmax", scores, axis=-1)

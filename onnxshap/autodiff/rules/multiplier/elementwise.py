@@ -9,6 +9,7 @@ from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import WITH_ANOTHER, Cotangents, multiplier, vjp
 from onnxshap.autodiff.rules.vjp.elementwise import quotient
 from onnxshap.autodiff.secants import FAR, exp_secant, ratio, smooth_slope, softened
+from onnxshap.graph.batch import is_half
 from onnxshap.graph.builder import Builder
 
 
@@ -104,7 +105,12 @@ def mul(ctx: Context, m: ir.Value) -> Cotangents:
 
 
 def _own_gate(ctx: Context) -> int | None:
-    """Which input of a product is the sigmoid of the other, as in SiLU, if one is."""
+    """Which input of a product is the sigmoid of the other, as in SiLU, if one is.
+
+    Not in 16 bits: a difference of y and y0 that are rounded so is noise where the sides are near.
+    """
+    if is_half(ctx.input(0).dtype):
+        return None
     for gate in (0, 1):
         node = ctx.input(gate).producer()
         if node is not None and node.op_type == "Sigmoid" and not node.domain:

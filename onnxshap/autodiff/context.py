@@ -182,6 +182,10 @@ class Context:
         self.is_spread |= "references" in self.lift.sizes
         return self.lift.spread(value, self._layout(like))
 
+    def repeat(self, value: ir.Value) -> ir.Value:
+        """Repeat along input 0's own axes what has size 1 there; in the rule's form."""
+        return self.lift.repeat(value, self.layout(), self.input(0), self.form == "flat")
+
     def _layout(self, like: ir.Value | Layout) -> Layout:
         if not isinstance(like, ir.Value):
             return like

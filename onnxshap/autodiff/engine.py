@@ -173,9 +173,11 @@ class Walk:
         spread = any(p.spread for p in parts)
         flat = all(p.flat for p in parts) and len({p.spread for p in parts}) == 1
         with self.lift.op.scope(f"{self.rules.kind}/{value.name}", side="backward"):
-            total = self._in_form(parts[0], value, flat)
-            for part in parts[1:]:
-                total = self.lift.op.Add(total, self._in_form(part, value, flat))
+            formed = [self._in_form(part, value, flat) for part in parts]
+            # What is repeated comes last: Add broadcasts it, and nothing is copied.
+            total, *rest = sorted(formed, key=lambda v: self.lift.once(v) is not v)
+            for part in rest:
+                total = self.lift.op.Add(total, self.lift.once(part))
         arriving[value] = [Cotangent(total, flat, spread)]
         return arriving[value][0]
 

@@ -41,6 +41,8 @@ class Lift:
     _read: dict[ir.Value, ir.Value] = field(default_factory=dict)
     _scaled: dict[ir.Value, tuple[ir.Value, ir.Value]] = field(default_factory=dict)
     """Products with constant factors of channels: operand and factor, by product."""
+    _once: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    """Repeated values: what is repeated, by the result."""
 
     @property
     def extra(self) -> int:
@@ -113,6 +115,17 @@ class Lift:
     def unscaled(self, value: ir.Value) -> tuple[ir.Value, ir.Value | None]:
         """What a value is `scale`d from and by; itself and None where it is not."""
         return self._scaled.get(value, (value, None))
+
+    def repeat(self, value: ir.Value, layout: Layout, own: ir.Value, flat: bool) -> ir.Value:
+        """Repeat a value along own axes that it has size 1 in, and remember what it was."""
+        lead = [1] * (1 if flat else max(1, len(self.sizes)))
+        repeated = self.op.Expand(value, self.shape(layout, lead, own))
+        self._once[repeated] = value
+        return repeated
+
+    def once(self, value: ir.Value) -> ir.Value:
+        """What a value is `repeat`ed from; itself where it is not. The two add up alike."""
+        return self._once.get(value, value)
 
     def unflatten(
         self, value: ir.Value, layout: Layout, spread: bool, own: ir.Value | None = None

@@ -1,8 +1,7 @@
-"""Sliding windows: geometry of convolutions and pools, and sums back over their windows."""
+"""Sliding windows: geometry of convolutions and pools, and where a window has its maximum."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -85,30 +84,6 @@ def refuse_dilated_auto_pad(ctx: Context) -> None:
             f'{node.op_type} "{node.name}": runtimes disagree on what auto_pad {auto} means for '
             "dilations above 1. Write the padding out as pads in the model."
         )
-
-
-def sum_over_windows(ctx: Context, g: ir.Value, weights: ir.Value, w: Windows, group: int) -> Any:
-    """Adjoint of a strided convolution (ConvTranspose), cropped to the input's size. Flat form."""
-    # Begin and end are cropped alike, and the rest by a Slice: runtimes on GPUs know no other way.
-    op, rank = ctx.op, len(w.strides)
-    settings = {"strides": w.strides, "dilations": w.dilations, "group": group}
-    axes = list(range(2, 2 + rank))
-    if not w.sizes_known:
-        rest = [s - 1 for s in w.strides]
-        full = op.ConvTranspose(g, weights, output_padding=rest, **settings)
-        ends = op.Add(op.Shape(ctx.input(0), start=2), np.array(w.begin, np.int64))
-        return op.Slice(full, w.begin, ends, axes)
-    sizes = [i or 0 for i in w.inputs]
-    # The last window may end before or after the padded input: pad or crop what is left.
-    left = [s - b - i for s, b, i in zip(w.spans(), w.begin, sizes, strict=True)]
-    extra = [b - n for b, n in zip(w.begin, left, strict=True)]
-    if all(0 <= e < s for e, s in zip(extra, w.strides, strict=True)):
-        return op.ConvTranspose(g, weights, pads=w.begin * 2, output_padding=extra, **settings)
-    both = [min(b, max(0, n)) for b, n in zip(w.begin, left, strict=True)]
-    more = [max(0, -n) for n in left]
-    full = op.ConvTranspose(g, weights, pads=both * 2, output_padding=more, **settings)
-    starts = [b - p for b, p in zip(w.begin, both, strict=True)]
-    return op.Slice(full, starts, [b + i for b, i in zip(starts, sizes, strict=True)], axes)
 
 
 def max_indices(ctx: Context, value: ir.Value) -> ir.Value:

@@ -40,6 +40,16 @@ def convolutions() -> Iterator[Case]:
     yield Case(
         "Conv", [(N, 3, 5, 5), normal(6, 1, 2, 2)], {"group": 3}, note="depthwise, multiplier 2"
     )
+    for strides, kernel, pads in (
+        ([2, 2], (3, 3), [1, 1, 1, 1]),
+        ([2, 3], (5, 4), [2, 1, 2, 2]),
+        ([3, 1], (3, 2), [0, 1, 1, 0]),
+        ([2, 2], (1, 1), [0, 0, 0, 0]),
+        ([1, 2], (2, 3), [3, 0, 0, 0]),
+    ):
+        settings = {"group": 3, "strides": strides, "pads": pads}
+        name = f"depthwise, strides {strides}, kernel {kernel}, pads {pads}"
+        yield Case("Conv", [(N, 3, 8, 7), normal(3, 1, *kernel)], settings, note=name)
     yield Case("Conv", [(N, 3, 4, 4), normal(2, 3, 1, 1)], note="1x1")
     yield Case(
         "Conv",

@@ -39,7 +39,7 @@ def reduce_l2(ctx: Context, m: ir.Value) -> Cotangents:
     return [op.Mul(op.Mul(m, root_secant(op, y, y0)), op.Add(ctx.x(), ctx.r()))]
 
 
-@multiplier("ReduceLogSum", form="flat", inputs=(0,), family="decomposed")
+@multiplier("ReduceLogSum", form="paired", inputs=(0,), family="decomposed")
 def reduce_log_sum(ctx: Context, m: ir.Value) -> Cotangents:
     """m over the logarithmic mean of both sums."""
     op, y, y0 = ctx.op, ctx.y(), ctx.y_ref()

@@ -1,11 +1,11 @@
 """Convolutions. x [N, C, *size], W [O, C/group, *kernel], g and y [N, O, *size']."""
 
-import numpy as np
 import onnx_ir as ir
 
+from onnxshap.autodiff.adjoint import adjoint
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, vjp
-from onnxshap.autodiff.windows import Windows, sum_over_windows
+from onnxshap.autodiff.windows import Windows
 from onnxshap.errors import UnsupportedOpError
 
 
@@ -61,40 +61,11 @@ def _of_weights(
 
 
 def _of_image(ctx: Context, g: ir.Value, w: Windows) -> ir.Value:
-    kernel, group, weights = w.kernel, int(ctx.attr("group", 1)), ctx.x(1)
+    weights, (outputs, inputs) = ctx.x(1), ctx.known_dims([0, 1], 1)
     g, factor = ctx.lift.unscaled(g)
     if factor is not None:  # of a BatchNormalization: into the weights, once, not into every g
         weights = ctx.op.Mul(weights, ctx.op.Unsqueeze(factor, [1]))
-    if set(w.strides) == {1}:
-        # A convolution with flipped kernels and swapped channels: a faster kernel than
-        # ConvTranspose, and the runtime derives its weights once, at load.
-        reach = [d * (k - 1) for d, k in zip(w.dilations, kernel, strict=True)]
-        pads = [r - p for r, p in zip(reach * 2, [*w.begin, *w.end], strict=True)]
-        if min(pads) >= 0:
-            weights = _adjoint_weights(ctx, weights, group, kernel)
-            settings = {"pads": pads, "dilations": w.dilations, "group": group}
-            return ctx.op.Conv(g, weights, **settings)
-    found: ir.Value = sum_over_windows(ctx, g, weights, w, group)
-    return found
-
-
-def _adjoint_weights(ctx: Context, weights: ir.Value, group: int, kernel: list[int]) -> ir.Value:
-    """[O, C/group, *kernel] -> [C, O/group, *kernel], kernels reversed."""
-    op = ctx.op
-    outputs, inputs = ctx.known_dims([0, 1], 1)
-    if (outputs, inputs) != (group, 1):
-        rank = len(kernel)
-        if group == 1:
-            weights = op.Transpose(weights, perm=[1, 0, *range(2, 2 + rank)])
-        else:
-            weights = op.Reshape(weights, [group, outputs // group, inputs, *kernel])
-            weights = op.Transpose(weights, perm=[0, 2, 1, *range(3, 3 + rank)])
-            weights = op.Reshape(weights, [group * inputs, outputs // group, *kernel])
-    axes = [2 + k for k, size in enumerate(kernel) if size > 1]
-    if axes:
-        ends = [int(np.iinfo(np.int64).min)] * len(axes)
-        weights = op.Slice(weights, [-1] * len(axes), ends, axes, [-1] * len(axes))
-    return weights
+    return adjoint(ctx, g, weights, (outputs, inputs), w, int(ctx.attr("group", 1)))
 
 
 @vjp("ConvTranspose", form="flat", family="product")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from onnxshap.autodiff.adjoint import adjoint
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, vjp
 from onnxshap.autodiff.scatter import scatter_along
@@ -13,7 +14,6 @@ from onnxshap.autodiff.windows import (
     max_indices,
     max_positions,
     scatter_to_windows,
-    sum_over_windows,
     zero,
 )
 
@@ -43,21 +43,14 @@ def over_windows(ctx: Context, g: ir.Value, w: Windows) -> ir.Value:
     """Sum of g over the windows each position is in; flat form."""
     channels = ctx.known_dims([1])[0]
     ones = ctx.op.Expand(ctx.op.value(1.0, g.dtype), [channels, 1, *w.kernel])
-    found: ir.Value = sum_over_windows(ctx, g, ones, w, channels)
-    return found
+    return adjoint(ctx, g, ones, (channels, 1), w, channels)
 
 
-@vjp("GlobalAveragePool", form="flat", family="exact-linear")
+@vjp("GlobalAveragePool", form="paired", family="exact-linear")
 def global_average_pool(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g / positions, at every position."""
-    op, axes = ctx.op, list(range(2, len(ctx.dims())))
-    return [_expand(ctx, op.Div(g, ctx.count(axes)))]
-
-
-def _expand(ctx: Context, g: ir.Value) -> ir.Value:
-    """Repeat [P, C, 1, 1] over the input's positions."""
-    ones = ctx.lift.shape(ctx.layout(), [1], ctx.input(0))
-    return ctx.op.Expand(g, ones)
+    axes = list(range(2, len(ctx.dims())))
+    return [ctx.repeat(ctx.op.Div(g, ctx.count(axes)))]
 
 
 @vjp("GlobalLpPool", form="paired")

@@ -65,7 +65,7 @@ def reduce_l2(ctx: Context, g: ir.Value) -> Cotangents:
     return [op.Mul(ctx.x(), op.Div(g, op.Add(y, zero)))]
 
 
-@vjp("ReduceLogSum", form="flat", inputs=(0,))
+@vjp("ReduceLogSum", form="paired", inputs=(0,))
 def reduce_log_sum(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g exp(-y)."""
     return [expand_reduced(ctx, ctx.op.Mul(g, ctx.op.Exp(ctx.op.Neg(ctx.y()))), reduced_axes(ctx))]
@@ -90,7 +90,7 @@ def reduce_extremum(ctx: Context, g: ir.Value) -> Cotangents:
     return [op.Mul(hits, op.Div(g, count))]
 
 
-@vjp("ReduceMean", form="flat", inputs=(0,), family="exact-linear")
+@vjp("ReduceMean", form="paired", inputs=(0,), family="exact-linear")
 def reduce_mean(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g / n."""
     axes = reduced_axes(ctx)
@@ -107,7 +107,7 @@ def reduce_prod(ctx: Context, g: ir.Value) -> Cotangents:
     return [g]
 
 
-@vjp("ReduceSum", form="flat", inputs=(0,), family="exact-linear")
+@vjp("ReduceSum", form="paired", inputs=(0,), family="exact-linear")
 def reduce_sum(ctx: Context, g: ir.Value) -> Cotangents:
     """dx = g."""
     return [expand_reduced(ctx, g, reduced_axes(ctx))]
@@ -121,6 +121,5 @@ def reduce_sum_square(ctx: Context, g: ir.Value) -> Cotangents:
 
 
 def expand_reduced(ctx: Context, g: ir.Value, axes: list[int]) -> ir.Value:
-    """Repeat a reduced cotangent along the reduced axes; flat form."""
-    shape = ctx.lift.shape(ctx.layout(), [1], ctx.input(0))
-    return ctx.op.Expand(keep_axes(ctx, g, axes), shape)
+    """Repeat a reduced cotangent along the reduced axes."""
+    return ctx.repeat(keep_axes(ctx, g, axes))

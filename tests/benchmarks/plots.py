@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from tests.benchmarks.contenders import CONTENDERS
 
@@ -64,6 +65,9 @@ def _panel(panel: Axes, points: Sequence[tuple[float, Data]]) -> dict[str, Any]:
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.grid(alpha=0.3)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     return lines
 
 
@@ -72,6 +76,9 @@ def _settle(needed: Data, folder: Path) -> str:
     counts, errors = zip(*needed["curve"], strict=True)
     panel.loglog(counts, [100 * e for e in errors], ".-", color=COLOURS["onnxshap"], ms=4)
     panel.axhline(10, color="#999999", lw=1)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("{x:g}")
     panel.set_xlabel("references")
     panel.set_ylabel("relative standard error, %\n(9x9 means)")
     panel.grid(alpha=0.3)

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.benchmarks import nets
 from tests.benchmarks.contenders import AS_PUBLISHED, CONTENDERS
+from tests.benchmarks.sections import scale
 from tests.benchmarks.sections.capacity import LIMIT
 from tests.benchmarks.sections.settle import GOAL, WINDOW
 from tests.benchmarks.x_gradient import HEAD, cells
@@ -23,6 +24,8 @@ OUT = Path("out/bench")
 MARKS = "<!-- benchmark -->", "<!-- /benchmark -->"
 OWN = "onnxshap"
 ROUNDS = 5
+GRID = ["references", "contender", "seconds", "/ onnxshap", "/ floor", "memory"]
+GRID += ["sum (first target)", "residual", "difference"]
 Data = dict[str, Any]
 
 
@@ -115,11 +118,11 @@ def _compare(found: Data) -> str:
             own = [c for c in found.values() if (c["net"], c["targets"]) == (net, targets)]
             if own:
                 what = "one target" if targets == 1 else f"top {targets}"
-                text.append(f"### {title}, {what}\n\n" + _grid(own, found))
+                text.append(f"### {title}, {what}\n\n" + _table(GRID, _grid(own, found)))
     return "\n\n".join(text)
 
 
-def _grid(own: Iterable[Data], found: Data) -> str:
+def _grid(own: Iterable[Data], found: Data) -> list[list[str]]:
     """One line for each number of references and contender."""
     rows = []
     for cell in sorted(own, key=lambda c: c["references"]):
@@ -144,8 +147,7 @@ def _grid(own: Iterable[Data], found: Data) -> str:
                 continue
             line += [f"{its['sums'][0]:.5g}", f"{its['residual']:.1e}"]
             rows.append([*line, _share(its.get("difference"))])
-    head = ["references", "contender", "seconds", "/ onnxshap", "/ floor", "memory"]
-    return _table([*head, "sum (first target)", "residual", "difference"], rows)
+    return rows
 
 
 def _not_measured(
@@ -254,10 +256,42 @@ def _capacity(found: Data) -> str:
     )
 
 
+def _scale(found: Data) -> str:
+    rows = []
+    for key, cell in found.items():
+        if key != "rows":
+            _, name, count = key.split("/")
+            line = [CONTENDERS[name].title, count, _bytes(cell["peak"])]
+            for call in ("cold", "again"):
+                own = cell.get(call)
+                line.append(f"{_time(own)} ({_time(own / int(count))} each)" if own else "")
+            rows.append(line)
+    memory = _section(
+        "Many references",
+        f"{nets.TITLES[scale.NET]}, one explicand, `max_memory` of {scale.BUDGET / 2**30:.0f} GiB. "
+        "Memory: peak over the idle process, the references themselves apart for onnxshap, which "
+        "reads them from a mapped file. Cold: seconds of the first call with these references, "
+        "sessions being ready; again: of the second, which finds in memory what fits there.",
+        ["contender", "references", "memory", "cold", "again"],
+        rows,
+    )
+    if "rows" not in found:
+        return memory
+    table = _section(
+        f"{scale.ROWS:,} rows of a table",
+        f"{nets.TITLES[nets.MLP]}, {scale.OF_ROWS} references, one target; shap explains each "
+        "row's likeliest class. Sums are of the first row.",
+        GRID,
+        _grid([found["rows"]], found),
+    )
+    return f"{memory}\n\n{table}"
+
+
 WRITERS = {
     "published": _published,
     "compare": _compare,
     "settle": _settle,
+    "scale": _scale,
     "capacity": _capacity,
     "loads": _loads,
     "x_gradient": _x_gradient,

@@ -29,6 +29,6 @@ def _on(net: nn.Module, task: Task, targets: list[int]) -> Callable[[], np.ndarr
 
     def call() -> np.ndarray:
         found = [method.attribute(x, background, target=target) for target in targets]
-        return torch.cat(found).detach().numpy()
+        return torch.stack([each[0] for each in found]).detach().numpy()
 
     return call

@@ -14,8 +14,8 @@ from tests.benchmarks.nets import Task
 
 THREADS = len(os.sched_getaffinity(0))  # as many as the process is bound to
 CPU = ["CPUExecutionProvider"]
-BATCH = 64
-"""Images in one run of the floor, at most: more are no faster on a CPU, and take more memory."""
+BATCH = 2**25
+"""Bytes of inputs in one run of the floor: more are no faster on a CPU, and take more memory."""
 Call = Callable[[], np.ndarray]
 
 
@@ -53,7 +53,7 @@ def floor(task: Task, targets: list[int]) -> Call:
     images = np.concatenate([x, *[background] * (len(x) * len(targets))])
 
     def call() -> np.ndarray:
-        parts = np.array_split(images, -(-len(images) // BATCH))
+        parts = np.array_split(images, -(-images.nbytes // BATCH))
         return np.concatenate([forward.run(None, {source: part})[0] for part in parts])
 
     return call

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.benchmarks.nets import LITE0, Task
 from tests.benchmarks.sections import Cell, Cells, Options
+from tests.benchmarks.sections.compare import floor
 from tests.benchmarks.workers import ContenderError, Worker
 
 LIMIT = 4 * 2**30
@@ -38,7 +39,9 @@ def largest(net: str, contender: str) -> dict[str, Any]:
 
     try:
         if contender in BOUNDED:
-            guess = MOST if fits(MOST) else 0
+            guess = MOST
+            while guess and not fits(guess):
+                guess //= 2
         else:
             for count in START:
                 fits(count)
@@ -65,7 +68,9 @@ def _line(peaks: dict[int, int]) -> int:
 
 def peak(net: str, contender: str, references: int) -> int:
     """Bytes over the idle process of getting ready and one call."""
+    with floor(Task(net, 1)) as truth:
+        targets = truth.targets
     with Worker(contender) as worker:
-        worker.prepare(Task(net, references), [0])
+        worker.prepare(Task(net, references), targets)
         worker.run()
         return worker.peak()

@@ -22,7 +22,8 @@ from onnxshap.graph.partition import extract, partition
 from onnxshap.graph.shapes import Known, infer
 from onnxshap.methods import Method, build_program
 from onnxshap.methods.program import Program
-from onnxshap.runtime.session import DeviceValue, NoKernelError, Session, Stop, Worker
+from onnxshap.runtime.session import DeviceValue, NoKernelError, Session
+from onnxshap.runtime.workers import Stop, Workers
 
 DeviceValues = dict[str, DeviceValue]
 
@@ -43,7 +44,7 @@ class Compiled:
         self, program: Program, providers: Sequence[str] | None, sizes: Mapping[str, int]
     ) -> None:
         self.program, self._providers = program, providers
-        self.worker = Worker()
+        self.workers = Workers()
         model, own_bytes = program.model, _bytes_of_one(program, sizes)
         self._reference_cut: list[str] = []
         if program.references:
@@ -63,7 +64,8 @@ class Compiled:
         """Bytes kept of one reference."""
         self.pair_bytes = _peak(self._pair_model, own_bytes)
         """Peak bytes of one pair in the backward pass."""
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[tuple[str, int], Session] = {}
+        self._lock = threading.Lock()
 
     # --- the passes ------------------------------------------------------------------------------
 
@@ -80,11 +82,15 @@ class Compiled:
         return outputs, kept | {name: session.put(array) for name, array in feeds.items()}
 
     def reference(
-        self, feeds: dict[str, np.ndarray], rows: range, stop: Stop | None = None
+        self,
+        feeds: dict[str, np.ndarray],
+        rows: range,
+        stop: Stop | None = None,
+        threads: int = 0,
     ) -> References:
         """Run the reference side on some ``rows`` of the background, [M, *x]."""
         program = self.program
-        session = self._session("reference", self._reference_model)
+        session = self._session("reference", self._reference_model, threads)
         named = {program.references[name]: array for name, array in feeds.items()}
         output = program.reference_output
         wanted = [*self._reference_cut]
@@ -102,22 +108,27 @@ class Compiled:
         seed: np.ndarray,
         outputs: Sequence[str],
         stop: Stop | None = None,
+        threads: int = 0,
     ) -> dict[str, np.ndarray]:
         """Run the backward pass over all pairs, given ``values`` of the passes before it."""
-        session = self._session("pair", self._pair_model)
+        session = self._session("pair", self._pair_model, threads)
         found = session.run({self.program.seed: seed, **values}, outputs, stop)
         return {name: value.numpy() for name, value in found.items()}
 
-    def _session(self, which: str, model: ir.Model) -> Session:
-        if which not in self._sessions:
-            # A one-shot file's references are folded by plain kernels. By the same kernels here,
-            # the file's numbers are these: where explicand and reference nearly meet at a kink,
-            # rounding alone moves a multiplier.
-            plain = which == "reference"
-            self._sessions[which] = self._load(model, f"{which} pass", plain)
-        return self._sessions[which]
+    def _session(self, which: str, model: ir.Model, threads: int = 0) -> Session:
+        with self._lock:
+            if (which, threads) not in self._sessions:
+                # A one-shot file's references are folded by plain kernels. By the same kernels
+                # here, the file's numbers are these: where explicand and reference nearly meet at
+                # a kink, rounding alone moves a multiplier.
+                plain = which == "reference"
+                session = self._load(model, f"{which} pass", threads, plain)
+                self._sessions[which, threads] = session
+            return self._sessions[which, threads]
 
-    def _load(self, model: ir.Model, what: str, plain_kernels: bool = False) -> Session:
+    def _load(
+        self, model: ir.Model, what: str, threads: int = 0, plain_kernels: bool = False
+    ) -> Session:
         # Weights beyond one file's size are not copied into every session.
         data = encode(ir.serde.serialize_model(model))
         folder, outside = kept_outside(model)
@@ -125,8 +136,9 @@ class Compiled:
             return Session(
                 data,
                 self._providers,
-                self.worker,
+                self.workers,
                 what,
+                threads=threads,
                 plain_kernels=plain_kernels,
                 folder=folder,
                 mapped=outside >= LARGE,
@@ -154,7 +166,7 @@ class Compiled:
 
     def runs(self, which: str) -> int:
         """How often a pass has run: "reference", "explicand" or "pair"."""
-        return self._sessions[which].runs if which in self._sessions else 0
+        return sum(s.runs for (name, _), s in self._sessions.items() if name == which)
 
     def _samples_first(self, output: np.ndarray) -> np.ndarray:
         axis = self.program.output_batch

@@ -22,7 +22,7 @@ from onnxshap.methods import Method, Rules, named
 from onnxshap.oneshot import BackgroundAs, ChunkSizes, one_shot
 from onnxshap.refine import Refinement
 from onnxshap.runtime.progress import Progress, ProgressCallback
-from onnxshap.runtime.session import Stop, Stopped
+from onnxshap.runtime.workers import Stop, Stopped
 from onnxshap.targets import TargetSpec, expected_targets
 
 logger = logging.getLogger("onnxshap")

@@ -1,6 +1,7 @@
 """One call of an explainer: chunks of explicands and references, and running means over them."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +25,8 @@ from onnxshap.explanation import Explanation
 from onnxshap.inputs import Inputs, release
 from onnxshap.methods.program import Program
 from onnxshap.runtime.plan import Plan
-from onnxshap.runtime.session import DeviceValue, Stop
+from onnxshap.runtime.session import DeviceValue
+from onnxshap.runtime.workers import Stop
 from onnxshap.targets import Target, TargetSpec, expected_targets
 
 
@@ -36,6 +38,33 @@ class _Group:
     stop: int
     feeds: dict[str, np.ndarray]
     values: DeviceValues | None
+
+
+@dataclass
+class _Part:
+    """Results of one run: some references, steps and explicands, all targets."""
+
+    rows: range
+    steps: range
+    group: _Group
+    references: References | None
+    found: list[tuple[slice, dict[str, dict[str, np.ndarray]]]]
+    """By slice of targets, see `Refinement._pairs`."""
+
+
+class _Once:
+    """What several runs need and one of them makes."""
+
+    def __init__(self, make: Callable[[], References | None]) -> None:
+        self._make: Callable[[], References | None] | None = make
+        self._lock = threading.Lock()
+        self._made: References | None = None
+
+    def __call__(self) -> References | None:
+        with self._lock:
+            if self._make is not None:
+                self._made, self._make = self._make(), None
+            return self._made
 
 
 class Refinement:
@@ -117,21 +146,25 @@ class Refinement:
         seeds = target.seeds(outputs)
         plan = self._plan(stop - start, len(seeds))
         explained = partial(self._explanation, target, outputs, seeds, (start, stop))
-        running, weights, number = Running(), self._weights, self._program.number
-        for references in self._reference_chunks(plan, groups):
-            rows = range(1) if references is None else references.rows
-            chunk = Chunk(self._per_reference, references, plan.steps < len(weights))
-            for first in range(0, len(weights), plan.steps):
-                steps = range(first, min(first + plan.steps, len(weights)))
-                self._run_pairs(chunk, groups, references, seeds.astype(number), plan, steps)
-                self.done += len(rows) * len(steps)
-                if steps.stop < len(weights):
-                    share = float(weights[: steps.stop].sum())
-                    yield partial(_so_far, explained, running, chunk, share)
+        running, weights = Running(), self._weights
+        tasks = self._tasks(plan, groups, seeds.astype(self._program.number))
+        for part in self._compiled.workers.ahead(tasks, plan.workers, self.stop):
+            first, last = part.group is groups[0], part.group is groups[-1]
+            if first and not part.steps.start:
+                chunk = Chunk(self._per_reference, part.references, plan.steps < len(weights))
+            here = slice(part.group.start - start, part.group.stop - start)
+            for some, found in part.found:
+                chunk.place(found, some, here, seeds.shape[:2])
+            if not last:
+                continue
+            self.done += len(part.rows) * len(part.steps)
+            if part.steps.stop < len(weights):
+                share = float(weights[: part.steps.stop].sum())
+                yield partial(_so_far, explained, running, chunk, share)
+                continue
             for source, mean in chunk.means.items():
                 self._require_own_shape(source, mean)
             running.add(chunk)
-            del references, chunk  # before the next ones are made, not after
             yield partial(explained, running)
 
     def _one_by_one(self, start: int, stop: int) -> Explanation:
@@ -197,63 +230,70 @@ class Refinement:
             result_bytes=2 * sum(sizes) or self._compiled.pair_bytes,
             max_memory=self._max_memory,
             device=self._compiled.device,
+            processors=self._compiled.workers.count,
+            apart=not self._program.separable,
         )
         if self._chunk is not None:
             plan = replace(plan, references=min(plan.references, self._chunk))
-        if self._program.separable:
-            return plan
-        return replace(plan, explicands=1, references=1, targets=1, steps=1)
+        return plan
 
-    # --- references ------------------------------------------------------------------------------
+    # --- runs ------------------------------------------------------------------------------------
 
-    def _reference_chunks(self, plan: Plan, groups: list[_Group]) -> Iterator[References | None]:
-        """Results of the reference pass, chunk by chunk, from the cache where they are kept."""
-        background, compiled = self._background, self._compiled
+    def _tasks(
+        self, plan: Plan, groups: list[_Group], seeds: np.ndarray
+    ) -> Iterator[Callable[[], _Part]]:
+        """Backward passes to run: by references, steps and explicands, in this order."""
+        count = 1 if self._background is None else self._background.count
+        for first in range(0, count, plan.references):
+            rows = range(first, min(first + plan.references, count))
+            references = _Once(partial(self._reference, plan, groups, rows))
+            for begin in range(0, len(self._weights), plan.steps):
+                steps = range(begin, min(begin + plan.steps, len(self._weights)))
+                for group in groups:
+                    own = seeds[:, group.start - groups[0].start : group.stop - groups[0].start]
+                    yield partial(self._part, plan, group, references, rows, steps, own)
+
+    def _reference(self, plan: Plan, groups: list[_Group], rows: range) -> References | None:
+        """Results of the reference pass, from the cache where they are kept."""
+        background, compiled, held = self._background, self._compiled, self._program.held
         if background is None:
-            yield None
-            return
-        held = self._program.held
-        for start in range(0, background.count, plan.references):
-            stop = min(start + plan.references, background.count)
-            found = None if held else background.kept(compiled, start, stop)
-            if found is None:
-                feeds = self._inputs.rows(background.arrays, start, stop, "background")
-                # A copy: what is kept must not change with the caller's array.
-                feeds = {name: array.copy() for name, array in feeds.items()}
-                release(background.arrays.values())
-                for name in held:
-                    feeds[name] = np.repeat(groups[0].feeds[name], stop - start, axis=0)
-                found = compiled.reference(self._as_fed(feeds), range(start, stop), self.stop)
-                if found.outputs is not None:
-                    compiled.require_finite(found.outputs, self._as_fed(feeds), "reference", start)
-                if stop <= plan.cached_references and not held:
-                    background.keep(compiled, plan.references, found)
-            yield found
+            return None
+        found = None if held else background.kept(compiled, rows.start, rows.stop)
+        if found is None:
+            feeds = self._inputs.rows(background.arrays, rows.start, rows.stop, "background")
+            # A copy: what is kept must not change with the caller's array.
+            feeds = {name: array.copy() for name, array in feeds.items()}
+            release(background.arrays.values())
+            for name in held:
+                feeds[name] = np.repeat(groups[0].feeds[name], len(rows), axis=0)
+            found = compiled.reference(self._as_fed(feeds), rows, self.stop, plan.threads)
+            if found.outputs is not None:
+                given = self._as_fed(feeds)
+                compiled.require_finite(found.outputs, given, "reference", rows.start)
+            if rows.stop <= plan.cached_references and not held:
+                background.keep(compiled, plan.references, found)
+        return found
 
-    # --- pairs -----------------------------------------------------------------------------------
-
-    def _run_pairs(
+    def _part(
         self,
-        chunk: Chunk,
-        groups: list[_Group],
-        references: References | None,
-        seeds: np.ndarray,
         plan: Plan,
+        group: _Group,
+        made: Callable[[], References | None],
+        rows: range,
         steps: range,
-    ) -> None:
-        """Run the backward pass of all explicands and targets against some references."""
-        rows, start = range(1) if references is None else references.rows, groups[0].start
-        for group in groups:
-            values = group.values
-            if values is None:
-                _, values = self._compiled.explicand(self._as_fed(group.feeds), self.stop)
-            own = self._program.filled.items()
-            filled = {name: f.fill(group.feeds, rows, steps) for name, f in own}
-            here = slice(group.start - start, group.stop - start)
-            for first in range(0, len(seeds), plan.targets):
-                some = slice(first, min(first + plan.targets, len(seeds)))
-                found = self._pairs(values | filled, references, seeds[some, here], steps)
-                chunk.place(found, some, here, seeds.shape[:2])
+        seeds: np.ndarray,
+    ) -> _Part:
+        """Run the backward pass of some explicands and all targets against some references."""
+        references, values, own = made(), group.values, self._program.filled.items()
+        if values is None:
+            _, values = self._compiled.explicand(self._as_fed(group.feeds), self.stop)
+        filled = {name: f.fill(group.feeds, rows, steps) for name, f in own}
+        part = _Part(rows, steps, group, references, [])
+        for first in range(0, len(seeds), plan.targets):
+            some = slice(first, min(first + plan.targets, len(seeds)))
+            found = self._pairs(values | filled, references, seeds[some], steps, plan.threads)
+            part.found.append((some, found))
+        return part
 
     def _pairs(
         self,
@@ -261,6 +301,7 @@ class Refinement:
         references: References | None,
         seed: np.ndarray,
         steps: range,
+        threads: int,
     ) -> dict[str, dict[str, np.ndarray]]:
         """Contributions, or their mean and deviation, by kind and source: [K, N, (M,) *x]."""
         program = self._program
@@ -271,7 +312,7 @@ class Refinement:
         names = [name for ends in kinds.values() for name in ends.values()]
         reference_values = {} if references is None else references.values
         found = self._compiled.pairs(
-            {**values, **reference_values}, self._seed_as_fed(seed), names, self.stop
+            {**values, **reference_values}, self._seed_as_fed(seed), names, self.stop, threads
         )
         return {
             kind: {source: self._leading(found[name], source) for source, name in ends.items()}

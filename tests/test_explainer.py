@@ -17,7 +17,8 @@ from onnxshap import CompletenessWarning, Explainer, Explanation, InputError, On
 from onnxshap import compiled as compiled_module
 from onnxshap.autodiff.registry import multiplier
 from onnxshap.compiled import Compiled
-from onnxshap.runtime.session import Session, Stopped
+from onnxshap.runtime.session import Session
+from onnxshap.runtime.workers import Stopped
 from onnxshap.scoreboard.reference_ops import CORRECTED
 from tests.helpers import models
 from tests.helpers.compare import close

@@ -7,7 +7,10 @@ DEFAULT_MEMORY = 2 * 2**30  # bytes, where max_memory is not given
 _DEVICE_MEMORY = 8 * 2**30  # the same on a GPU
 _SLACK = 3  # arenas, padding and fragmentation: plan on three times what is kept
 _ENOUGH = {"cpu": 40 * 2**20, "cuda": 2 * 2**30}
-"""Bytes of work at once beyond which larger chunks are no faster: on the CPU its cache's."""
+"""Bytes of work at once beyond which larger chunks are no faster: on the CPU its cache's.
+
+Half as many for one processor of several."""
+_WORTH = 2**20  # bytes of work below which a chunk is not worth a run of its own
 _LEAST = 32 * 2**20  # bytes of results held at once in any case: fewer would repeat reference work
 
 
@@ -23,6 +26,10 @@ class Plan:
     """How many references' activations fit beside the work, to be kept between calls."""
     accumulated: int
     """How many explicands' results to hold at once."""
+    workers: int
+    """How many chunks to run at once."""
+    threads: int
+    """How many processors a chunk is run by; 0: all."""
 
     @classmethod
     def of(
@@ -37,26 +44,39 @@ class Plan:
         result_bytes: int,
         max_memory: int | None,
         device: str = "cpu",
+        processors: int = 1,
+        apart: bool = False,
     ) -> "Plan":
         """Plan a run.
 
         ``pair_bytes``: peak activations of one (explicand, reference, target) at one step;
         ``cut_bytes``: what is kept of one reference; ``result_bytes``: attributions of one
         explicand and target. References are taken one by one where their steps are not run at once.
+        ``apart``: nothing can be run together at all.
+
+        Chunks run side by side, each by one of the ``processors`` where there are enough of them:
+        what one operator leaves in a processor's cache the next one finds there, and none waits.
         """
         budget = max_memory or (_DEVICE_MEMORY if device == "cuda" else DEFAULT_MEMORY)
-        enough = _ENOUGH[device]
         most = (budget - min(budget // 2, references * cut_bytes)) // 2 // _SLACK
-        pairs = max(1, min(most, enough) // max(1, pair_bytes))
+        pair = max(1, pair_bytes)
+        workers = max(1, min(1 if device == "cuda" else processors, most // pair))
+        most //= workers
+        enough = _ENOUGH[device] // min(workers, 2)
+        pairs = 1 if apart else max(1, min(most, enough) // pair)
         # Targets share what a pair of samples costs once, so together they are worth more memory.
-        k = even(targets, max(1, most // max(1, pair_bytes)))
+        k = 1 if apart else even(targets, max(1, most // pair))
         s = max(1, min(steps, pairs // k))
-        m = even(references, max(1, pairs // (k * s))) if s == steps else 1
+        alike = max(math.ceil(references / workers), _WORTH // pair)
+        m = even(references, min(alike, max(1, pairs // (k * s)))) if s == steps else 1
         n = max(1, min(explicands, pairs // (k * s * m)))
+        chunks = math.ceil(references / m) * math.ceil(steps / s) * math.ceil(explicands / n)
+        workers = min(workers, chunks)
         cached = budget // 2 // max(1, cut_bytes)
-        results = min(enough, max(_LEAST, budget // 4))
+        results = min(_ENOUGH[device], max(_LEAST, budget // 4))
         held = max(n, results // max(1, 3 * result_bytes * targets))
-        return cls(n, m, k, s, int(cached), held)
+        threads = 0 if workers == 1 else processors // workers
+        return cls(n, m, k, s, int(cached), held, workers, threads)
 
 
 def even(count: int, most: int) -> int:

@@ -1,31 +1,23 @@
-"""One onnxruntime session: values stay on its device, and a run can be stopped at once."""
+"""One onnxruntime session: values stay on its device."""
 
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from onnxshap.errors import ExecutionError, OnnxShapError, ProviderError
+from onnxshap.errors import ExecutionError, ProviderError
 from onnxshap.runtime.providers import CUDA, choose
+from onnxshap.runtime.workers import Stop, Stopped, Workers
 
 _BFLOAT16 = 16  # in onnx.TensorProto
 _NO_KERNEL = re.compile(r"find an implementation for (\w+)\(\d+\) node with name '(.*)'")
 
-T = TypeVar("T")
 DeviceValue = Any
 """An `onnxruntime.OrtValue`; untyped because the package ships no types."""
-
-
-class Stopped(OnnxShapError):
-    """A run was cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__("stopped before it was complete")
 
 
 class NoKernelError(ExecutionError):
@@ -38,70 +30,13 @@ class NoKernelError(ExecutionError):
         self.operator, self.node = operator, node
 
 
-class Stop:
-    """Asks the runs of one call to end: during a run, and between two; from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._options: Any = None
-        self._asked = False
-
-    def ask(self) -> None:
-        """End the run in progress at once, and start no other."""
-        with self._lock:
-            self._asked = True
-            if self._options is not None:
-                self._options.terminate = True
-
-    def watch(self, options: Any) -> None:
-        """Remember the run that begins; raises `Stopped` if there is to be none."""
-        with self._lock:
-            if self._asked:
-                raise Stopped
-            self._options = options
-
-    def release(self) -> None:
-        """Forget the run that ended."""
-        with self._lock:
-            self._options = None
-
-
-class Worker:
-    """Runs calls in one thread of its own, so that Ctrl-C and `Stop` end them at once.
-
-    onnxruntime holds no lock that Python needs, but a run in the main thread hears of Ctrl-C only
-    when it ends; here the main thread waits, hears it, and sets the run's terminate flag.
-    """
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="onnxshap")
-
-    def run(self, call: Callable[[Any], T], stop: Stop) -> T:
-        """Call ``call(run_options)`` in the worker thread and wait for it."""
-        options = ort.RunOptions()
-        options.log_severity_level = 4  # its message comes back as the exception's
-        options.only_execute_path_to_fetches = True
-        stop.watch(options)
-        future = self._pool.submit(call, options)
-        try:
-            return future.result()
-        except BaseException as error:
-            if not future.done():  # the wait was interrupted, not the run
-                options.terminate = True
-                future.exception()
-            elif options.terminate:
-                raise Stopped from error
-            raise
-        finally:
-            stop.release()
-
-
 class Session:
     """A compiled graph. ``count`` says how many were made, ``runs`` how often this one ran.
 
-    ``plain_kernels``: run on the CPU without its blocked layout, as constant folding does.
-    ``folder``: of the model's external weights. ``mapped``: leave them there, mapped into memory
-    that sessions share, instead of in copies laid out for speed.
+    ``threads``: how many a run takes; 0: one for each processor. ``plain_kernels``: run on the
+    CPU without its blocked layout, as constant folding does. ``folder``: of the model's external
+    weights. ``mapped``: leave them there, mapped into memory that sessions share, instead of in
+    copies laid out for speed.
     """
 
     count = 0
@@ -110,9 +45,10 @@ class Session:
         self,
         model: bytes | str,
         providers: Sequence[str] | None,
-        worker: Worker,
+        workers: Workers,
         what: str,
         *,
+        threads: int = 0,
         plain_kernels: bool = False,
         folder: str | os.PathLike[str] | None = None,
         mapped: bool = False,
@@ -122,6 +58,7 @@ class Session:
             ort.preload_dlls()
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        options.intra_op_num_threads = threads
         # Between runs the threads of one session would spin against those of the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # A plan for buffers made ahead takes time that grows with the square of the nodes (8 of 11
@@ -156,7 +93,7 @@ class Session:
         self.inputs = [i.name for i in self._session.get_inputs()]
         self.outputs = [o.name for o in self._session.get_outputs()]
         self.runs = 0
-        self._worker, self._what = worker, what
+        self._workers, self._what, self._lock = workers, what, threading.Lock()
         Session.count += 1
 
     def run(
@@ -173,14 +110,15 @@ class Session:
         for name in wanted:
             binding.bind_output(name, self.device)
         try:
-            self._worker.run(
+            self._workers.run(
                 lambda options: self._session.run_with_iobinding(binding, options), stop or Stop()
             )
         except (Stopped, KeyboardInterrupt):
             raise
         except Exception as error:
             raise ExecutionError(f"onnxruntime failed in the {self._what}: {error}") from error
-        self.runs += 1
+        with self._lock:
+            self.runs += 1
         return dict(zip(wanted, binding.get_outputs(), strict=True))
 
     def put(self, array: np.ndarray | DeviceValue) -> DeviceValue:

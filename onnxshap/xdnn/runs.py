@@ -9,7 +9,8 @@ from onnxshap.graph.batch import batched_inputs
 from onnxshap.graph.files.external import kept_outside
 from onnxshap.graph.files.protobuf import encode
 from onnxshap.graph.partition import extract
-from onnxshap.runtime.session import Session, Worker
+from onnxshap.runtime.session import Session
+from onnxshap.runtime.workers import Workers
 
 Arrays = dict[str, np.ndarray]
 
@@ -23,7 +24,7 @@ class Part:
         self._names = [str(v.name) for v in outputs]
         part = extract(model, inputs, outputs)
         data, (folder, _) = encode(ir.serde.serialize_model(part)), kept_outside(part)
-        self._session = Session(data, ["CPUExecutionProvider"], Worker(), what, folder=folder)
+        self._session = Session(data, ["CPUExecutionProvider"], Workers(1), what, folder=folder)
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Values of the outputs, by name."""

@@ -20,7 +20,7 @@ import pytest
 from onnxshap import Explainer, Explanation
 from onnxshap.methods import ExpectedGradients, IntegratedGradients, Method, SmoothGrad, named
 from onnxshap.runtime.providers import CPU, CUDA, choose, cuda_device_present
-from onnxshap.runtime.session import Stopped
+from onnxshap.runtime.workers import Stopped
 from tests.helpers import models
 from tests.helpers.models import Arrays
 

@@ -13,11 +13,12 @@ EVERY = product(
     [1, 5, 1000],
     [1, 128],
     [0, 100, MIB, 2**33],
+    [1, 2, 64],
 )
 
 
 def test_every_plan_keeps_its_promises() -> None:
-    for memory, explicands, references, targets, steps, pair_bytes in EVERY:
+    for memory, explicands, references, targets, steps, pair_bytes, processors in EVERY:
         plan = Plan.of(
             explicands=explicands,
             references=references,
@@ -27,6 +28,7 @@ def test_every_plan_keeps_its_promises() -> None:
             cut_bytes=24 * MIB,
             result_bytes=1000,
             max_memory=memory,
+            processors=processors,
         )
         assert 1 <= plan.explicands <= explicands
         assert 1 <= plan.references <= references
@@ -37,7 +39,9 @@ def test_every_plan_keeps_its_promises() -> None:
         budget = memory or DEFAULT_MEMORY
         work = plan.explicands * plan.references * plan.targets * plan.steps * pair_bytes
         kept = min(budget / 2, references * 24 * MIB)
-        assert 6 * work <= max(budget - kept, 6 * pair_bytes)
+        assert 1 <= plan.workers <= processors
+        assert plan.workers * plan.threads <= processors
+        assert 6 * plan.workers * work <= max(budget - kept, 6 * pair_bytes)
         assert plan.cached_references * 24 * MIB <= budget / 2
 
 
@@ -48,6 +52,21 @@ def test_chunks_of_references_do_not_depend_on_the_number_of_explicands() -> Non
         for n in (1, 3, 500)
     ]
     assert len({p.references for p in plans}) == 1
+
+
+def test_chunks_are_as_many_as_processors_where_that_is_worth_it() -> None:
+    def plan(pair_bytes: int, references: int = 10, **settings: int) -> Plan:
+        sizes = {**LITE0, "pair_bytes": pair_bytes}
+        return Plan.of(
+            explicands=1, references=references, targets=1, max_memory=None, **sizes, **settings
+        )
+
+    assert [plan(14 * MIB, processors=2).workers, plan(14 * MIB, processors=2).references] == [2, 1]
+    assert [plan(MIB, processors=2).workers, plan(MIB, processors=2).references] == [2, 5]
+    assert [plan(1000, processors=2).workers, plan(1000, processors=2).references] == [1, 10]
+    assert plan(14 * MIB, 1, processors=2).threads == 0  # one chunk, by all of them
+    assert plan(14 * MIB, 3, processors=8).threads == 2
+    assert plan(14 * MIB, processors=8, device="cuda").workers == 1  # type: ignore[arg-type]
 
 
 def test_more_memory_is_used() -> None:

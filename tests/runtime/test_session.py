@@ -10,7 +10,8 @@ from onnxshap import Explainer, ProviderError
 from onnxshap.errors import ExecutionError
 from onnxshap.runtime import providers
 from onnxshap.runtime.providers import CPU, CUDA, choose, cuda_device_present
-from onnxshap.runtime.session import Session, Stop, Stopped, Worker
+from onnxshap.runtime.session import Session
+from onnxshap.runtime.workers import Stop, Stopped, Workers
 from tests.helpers import models
 
 no_cuda = pytest.mark.skipif(cuda_device_present(), reason="a CUDA device answers here")
@@ -22,7 +23,7 @@ def mlp() -> bytes:
 
 
 def session(model: bytes, asked: list[str] | None = None) -> Session:
-    return Session(model, asked, Worker(), "test")
+    return Session(model, asked, Workers(1), "test")
 
 
 # Providers ----------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ def test_a_run_ends_when_asked(endless: bytes) -> None:
 
 
 def test_stopping_one_call_leaves_another_alone(endless: bytes) -> None:
-    worker = Worker()
+    worker = Workers(1)
     some = Session(endless, None, worker, "test")
     mine, other = Stop(), Stop()
     results: list[object] = []

@@ -23,7 +23,8 @@ from onnxshap.methods import Method
 from onnxshap.plot.panels import facts as panel_facts
 from onnxshap.plot.panels import number, percent
 from onnxshap.report import check
-from onnxshap.runtime.session import Session, Worker
+from onnxshap.runtime.session import Session
+from onnxshap.runtime.workers import Workers
 from onnxshap.targets import Target, TargetSpec
 from onnxshap_widgets import references as makers
 from onnxshap_widgets.forms import MethodForm, Parameter, methods
@@ -120,7 +121,7 @@ class Study:
         self._lock, self._building = threading.RLock(), threading.Lock()
         self._outputs: list[Output] | None = None
         self._sessions: dict[str, tuple[Session, int | None]] = {}
-        self._worker = Worker()
+        self._workers = Workers(1)
         self._values: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._sets: dict[tuple[str, int | None], ReferenceSet] = {}
         self._recent: list[int] = []
@@ -175,7 +176,7 @@ class Study:
                 value = self._named(output)
                 model = extract(self.model.normalised, list(graph.inputs), [value])
                 data = ir.serde.serialize_model(model).SerializeToString()
-                session = Session(data, None, self._worker, f'model up to "{output}"')
+                session = Session(data, None, self._workers, f'model up to "{output}"')
                 axis = analyse(graph, list(graph.inputs), True, value).batch_axis(value)
                 self._sessions[output] = session, axis
         session, axis = self._sessions[output]

@@ -10,13 +10,14 @@ import onnxruntime as ort
 from onnxshap.runtime.providers import CPU, CUDA
 
 Contender = Callable[[], object]
+PROVIDERS = {"cpu": [CPU], "cuda": [CUDA, CPU]}
 
 
 def providers() -> list[str]:
     """Return what the command line asks for: ``--providers cuda``, or else the CPU."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--providers", choices=["cpu", "cuda"], default="cpu")
-    return [CUDA, CPU] if parser.parse_args().providers == "cuda" else [CPU]
+    parser.add_argument("--providers", choices=PROVIDERS, default="cpu")
+    return PROVIDERS[parser.parse_args().providers]
 
 
 def bare(names: list[str]) -> list[str | tuple[str, dict[str, str]]]:

@@ -4,13 +4,12 @@
 no GPU. Every bound is printed beside what was measured.
 """
 
-import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +22,7 @@ from onnxshap.runtime.providers import CPU, CUDA, choose, cuda_device_present
 from onnxshap.runtime.workers import Stopped
 from tests.helpers import models
 from tests.helpers.models import Arrays
+from tests.helpers.placement import Ran, profiled
 
 pytestmark = [
     pytest.mark.cuda,
@@ -214,56 +214,17 @@ def test_the_bundled_classifier(method: str, say: Say) -> None:
 # Placement ----------------------------------------------------------------------------------------
 
 
-class Ran(NamedTuple):
-    """A node as the runtime's profile tells of it."""
-
-    op: str
-    provider: str
-    outputs: tuple[tuple[str, int], ...]
-    """Type and number of elements of each."""
-
-    @property
-    def off_the_device(self) -> bool:
-        return self.provider == CPU or self.op.startswith("Memcpy")
-
-    @property
-    def is_shape_arithmetic(self) -> bool:
-        """Sizes and counts: a few whole numbers, or one number made of them."""
-        return all(
-            count <= (1 if "float" in dtype or "double" in dtype else 32)
-            for dtype, count in self.outputs
-        )
-
-
 @pytest.fixture
-def profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], list[Ran]]:
+def profile(tmp_path: Path) -> Iterator[Callable[[], list[Ran]]]:
     """Return what lists the nodes that ran in the sessions made since the test began."""
-    make, made = ort.InferenceSession, []
-
-    def profiled(model: Any, options: Any = None, **rest: Any) -> Any:
-        options = options or ort.SessionOptions()
-        options.enable_profiling = True
-        options.profile_file_prefix = str(tmp_path / f"session{len(made)}")
-        made.append(make(model, options, **rest))
-        return made[-1]
-
-    def nodes() -> Iterator[Ran]:
-        for session in made:
-            for event in json.loads(Path(session.end_profiling()).read_text()):
-                told = event.get("args", {})
-                if event.get("cat") == "Node" and "provider" in told:
-                    shapes = [next(iter(o.items())) for o in told.get("output_type_shape", [])]
-                    sizes = tuple((dtype, int(np.prod(dims))) for dtype, dims in shapes)
-                    yield Ran(told["op_name"], told["provider"], sizes)
-
-    monkeypatch.setattr(ort, "InferenceSession", profiled)
-    return lambda: list(nodes())
+    with profiled(tmp_path) as nodes:
+        yield nodes
 
 
 def on_the_device(what: str, nodes: list[Ran], say: Say) -> None:
     """Fail with the operators that ran on the CPU, or copied to and from it, and need not."""
     away = [n for n in nodes if n.off_the_device]
-    copies = [n for n in away if n.op.startswith("Memcpy")]
+    copies = [n for n in away if n.copies]
     offenders = Counter(
         (n.op, *(f"{dtype}[{count}]" for dtype, count in n.outputs))
         for n in away
@@ -405,6 +366,27 @@ def test_several_targets_equal_one_at_a_time(name: str, say: Say) -> None:
     expected = explainer(model, "deepshap", [CPU], target="top2")(x)
     np.testing.assert_array_equal(top.targets, expected.targets)
     assert apart(top.attributions, expected.attributions) <= AGREES
+
+
+def test_as_many_targets_as_references(say: Say) -> None:
+    """[2, N, 1] cotangents by [1, N, 2] factors: see tests/autodiff/test_stretched.py."""
+    nodes = [
+        models.node("MatMul", ["x", "w"], ["rows"], "rows"),
+        models.node("Transpose", ["rows"], ["columns"], "turn", perm=[0, 2, 1]),
+        models.node("MatMul", ["rows", "columns"], ["scores"], "scores"),
+        models.node("Flatten", ["scores"], ["flat"], "flatten"),
+        models.node("MatMul", ["flat", "last"], ["y"], "last"),
+    ]
+    ends: tuple[Any, Any] = {"x": (np.float32, ["N", 4, 3])}, {"y": (np.float32, ["N", 3])}
+    model = models.graph(nodes, *ends, models.weights(5, w=(3, 3), last=(16, 3)))
+    x, references = models.samples(model, 3), models.samples(model, 2, seed=1)
+    found, expected = (
+        Explainer(model, references, target=TARGETS, providers=p)(x) for p in (GPU, [CPU])
+    )
+    far = apart(found.attributions, expected.attributions)
+    say(f"2 targets and 2 references: {far:.1e} apart ({AGREES:.0e})")
+    assert far <= AGREES
+    assert gap(found) <= COMPLETE
 
 
 # Stopping -----------------------------------------------------------------------------------------

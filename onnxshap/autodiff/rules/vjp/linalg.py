@@ -121,7 +121,12 @@ def matmul(ctx: Context, g: ir.Value) -> Cotangents:
     # With a constant factor the pairs are one batch; two that vary broadcast over the pairs.
     # Without lead axes both forms are the same, and either factor may vary.
     flat = bool(ctx.lift.sizes) and None in (ctx.layout(0).batch, ctx.layout(1).batch)
-    g = ctx.flatten(g, ctx.node.outputs[0]) if flat else g
+    if flat:
+        g = ctx.flatten(g, ctx.node.outputs[0])
+    elif "references" in ctx.lift.sizes and not ctx.is_spread:
+        # Targets must not stretch against references, [K, N, 1] by [1, N, M]: where K = M,
+        # onnxruntime's CUDA kernel takes operands of as many matrices for ones of the same axes.
+        g = ctx.spread(g, ctx.node.outputs[0])
     cotangents: list[ir.Value | None] = []
     for i in (0, 1):
         if not ctx.needs(i):

@@ -180,9 +180,10 @@ def test_distance_where_they_approximate(
     assert 1e-6 < distance < BOUNDS[build]
 
 
-# The L1 distance to the exact values, of their L1 size, the median over pairs and outputs: as found
-# when the rules were chosen. On the same games softmax elementwise has 0.64 and 0.82, integrated
-# gradients in 64 steps 0.069 and 0.522; LayerNormalization elementwise 0.64, with sigma held 0.29.
+# The L1 distance to the exact values, of their L1 size, the median over pairs and outputs, and what
+# it may be: as found, in small batches, when the rules were chosen. There softmax elementwise had
+# 0.64 and 0.82, integrated gradients in 64 steps 0.069 and 0.522; LayerNormalization elementwise
+# 0.64, with sigma held 0.29. A softmax in log form without its common part taken out: 0.052, 0.374.
 PARTS: dict[str, tuple[float, float, onnx.NodeProto]] = {
     "softmax, logits of deviation 1": (1, 0.044, node("Softmax", ["x"], ["h"], "softmax", axis=1)),
     "softmax, logits of deviation 4": (4, 0.345, node("Softmax", ["x"], ["h"], "softmax", axis=1)),
@@ -190,8 +191,8 @@ PARTS: dict[str, tuple[float, float, onnx.NodeProto]] = {
     "max-pool": (1, 0.54, node("MaxPool", ["rows"], ["h"], "pool", kernel_shape=[FEATURES])),
     "product of 8 near 1": (0.25, 0.085, node("ReduceProd", ["x", "axis"], ["h"], "product")),
 }
-SAMPLED = 1.25  # from batch to batch these medians differ: softmax's 0.045 to 0.062, 0.34 to 0.40
-OUTPUTS = 32
+BATCHES, SIDE, OUTPUTS = 240, 6, 48
+"""So many batches of so many explicands and as many references: one batch's median says little."""
 
 
 def part(operator: onnx.NodeProto) -> onnx.ModelProto:
@@ -216,16 +217,37 @@ def test_each_part_is_as_near_as_its_rule_can_be(
 ) -> None:
     deviation, figure, operator = PARTS[name]
     model, rng = part(operator), np.random.default_rng(0)
-    x, references = deviation * rng.normal(size=(2, 24, FEATURES))
-    if operator.op_type == "ReduceProd":
-        x, references = x + 1, references + 1
-    targets = list(range(OUTPUTS))
-    explained = Explainer(model, references, target=targets)(x, per_reference=True).per_reference
-    exact = every_game(model, x, references).transpose(0, 3, 1, 2)
-    distances = np.abs(explained - exact).sum(3) / np.abs(exact).sum(3)
+    middle = 1.0 if operator.op_type == "ReduceProd" else 0.0
+    points = middle + deviation * rng.normal(size=(BATCHES, 2, SIDE, FEATURES))
+    explainer = Explainer(model, points[0, 1], target=list(range(OUTPUTS)))
+    distances = []
+    for x, references in points:
+        found = explainer.with_background(references)(x, per_reference=True).per_reference
+        exact = every_game(model, x, references).transpose(0, 3, 1, 2)
+        distances.append(np.abs(found - exact).sum(3) / np.abs(exact).sum(3))
+    median, error = np.median(distances), standard_error(np.stack(distances), rng)
     with capsys.disabled():
-        print(f"\n  {name}: {np.median(distances):.3f}, found before: {figure}", end=" ")
-    assert 1e-6 < np.median(distances) <= SAMPLED * figure
+        print(f"\n  {name}: {median:.4f} +- {error:.4f}, at most {figure}", end=" ")
+    assert 1e-6 < median <= figure - 2 * error
+
+
+def standard_error(batches: np.ndarray, rng: np.random.Generator) -> float:
+    """Of the median, by drawing whole batches anew: pairs of one share explicands or references."""
+    drawn = rng.integers(0, len(batches), (100, len(batches)))
+    return float(np.std([np.median(batches[rows]) for rows in drawn]))
+
+
+def test_probabilities_owe_nothing_to_what_they_have_in_common() -> None:
+    """They add up to 1, so a weight of them all adds a constant, which no feature is behind."""
+    held = {"w": np.random.default_rng(0).normal(size=(FEATURES, 2))}
+    held["w"][:, 1] = held["w"][:, 0] + 5
+    nodes = [
+        node("Softmax", ["x"], ["p"], "softmax", axis=1),
+        node("MatMul", ["p", "w"], ["y"], "out"),
+    ]
+    model, (x, background) = game(nodes, held), drawn(np.float64)
+    found, raised = (Explainer(model, background, target=k)(x).attributions for k in (0, 1))
+    np.testing.assert_allclose(raised, found, atol=1e-12)
 
 
 def test_symmetric_and_idle_features() -> None:

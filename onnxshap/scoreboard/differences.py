@@ -23,8 +23,6 @@ class Ladder:
 
 
 DOUBLE = Ladder((1e-6, 1e-5, 1e-4, 1e-3, 1e-2), 1e-6, 1e-3, 1e-2, 1e-4)
-SINGLE = Ladder((1e-2, 2e-2, 4e-2), 1e-3, 1e-2, 5e-2, 1e-2)
-"""For the few cases that the reference evaluator cannot run in float64."""
 
 FLOOR = 1e-3
 """A slope smaller than this share of what is added up for it is judged by that share."""

@@ -24,14 +24,7 @@ from onnxshap.scoreboard.cases import Case
 from onnxshap.scoreboard.differences import weigh
 from onnxshap.scoreboard.precision import embedded, widened
 from onnxshap.scoreboard.runners import Arrays, Run, complaint, session
-from onnxshap.scoreboard.trial import (
-    NotJudged,
-    Trial,
-    cast,
-    prepare,
-    reproduces,
-    takes_double,
-)
+from onnxshap.scoreboard.trial import NotJudged, Trial, cast, prepare, reproduces
 
 Score = Literal["math", "deploy", "complete", "zero"]
 SCORES: tuple[Score, ...] = ("math", "deploy", "complete", "zero")
@@ -47,8 +40,6 @@ DIFFERENT = "its outputs are not the suite's"
 COMPLETE = 1e-9
 """Of the change of the output, or of this share of what is added up for it:"""
 FLOOR = 1e-3
-COARSE = 1e-5
-"""The same in float32, and where a SiLU was built for it: its secant turns into a slope sooner."""
 SAME = 1e-6
 """How near the outputs of an explained graph must be to the case's."""
 _DEPLOY = {8: (1e-3, 1e-5), 4: (1e-3, 1e-5), 2: (2e-2, 2e-2)}  # rtol, atol by bytes of a number
@@ -124,7 +115,7 @@ class Failure:
 
 
 def _judge_math(trial: Trial, judged: Judged) -> dict[str, np.ndarray | Failure]:
-    gradients = _gradients(trial.model, trial.x, trial, list(trial.slopes), trial.evaluator)
+    gradients = _gradients(trial.model, trial, list(trial.slopes), trial.evaluator)
     for name, found in trial.slopes.items():
         score: Score = "zero" if found.zero else "math"
         gradient = gradients[name]
@@ -148,7 +139,7 @@ def _judge_deploy(trial: Trial, gradients: dict[str, np.ndarray | Failure], judg
     except Exception as error:
         judged.no_runtime = complaint(error)
         return
-    found = _gradients(proto, cast(trial.x, proto), trial, trial.pairs, _on_runtime)
+    found = _gradients(proto, trial, trial.pairs, _on_runtime)
     for name in trial.pairs:
         expected, gradient = gradients[name], found[name]
         outcome: np.ndarray | Failure = gradient
@@ -186,26 +177,26 @@ def _runnable(case: Case) -> onnx.ModelProto:
 
 
 def _gradients(
-    proto: onnx.ModelProto, x: Arrays, trial: Trial, names: Sequence[str], runner: Runner
+    proto: onnx.ModelProto, trial: Trial, names: Sequence[str], runner: Runner
 ) -> dict[str, np.ndarray | Failure]:
     """Gradient of the weighed outputs by every input, float64; all at once where that can be."""
-    together = _attempt(proto, x, trial, names, runner)
+    together = _attempt(proto, trial, names, runner)
     if not isinstance(together, Failure):
         return dict(together)
     if len(names) == 1:
         return {names[0]: together}
     found: dict[str, np.ndarray | Failure] = {}
     for name in names:
-        alone = _attempt(proto, x, trial, [name], runner)
+        alone = _attempt(proto, trial, [name], runner)
         found[name] = alone if isinstance(alone, Failure) else alone[name]
     return found
 
 
 def _attempt(
-    proto: onnx.ModelProto, x: Arrays, trial: Trial, names: Sequence[str], runner: Runner
+    proto: onnx.ModelProto, trial: Trial, names: Sequence[str], runner: Runner
 ) -> dict[str, np.ndarray] | Failure:
     try:
-        model, free = _model(proto, x, names)
+        model, free = _model(proto, trial, names)
         total = {name: np.zeros(trial.x[name].shape) for name in names}
         for _, program, seed in _programs(model, Gradient(), trial, names):
             feeds = {n: free[n] for n in program.inputs} | {program.seed: seed}
@@ -237,13 +228,11 @@ def _judge_complete(trial: Trial, judged: Judged) -> None:
 
 
 def _complete(trial: Trial, names: list[str]) -> Failure | None:
-    model, free = _model(trial.model, trial.x, names)
+    model, free = _model(trial.model, trial, names)
     r = second(trial, names)
     y, y0 = trial.run(trial.x), trial.run(r)
-    changes, credits, softened = [], [], False
+    changes, credits = [], []
     for output, program, seed in _programs(model, DeepShap(), trial, names):
-        gated = any(node.op_type == "Sigmoid" for node in program.model.graph)
-        softened |= gated and not takes_double(trial.case)
         seed = np.where(np.isfinite(y0[output]), seed, 0.0).astype(program.number)
         feeds = {n: free[n] for n in program.inputs} | {program.seed: seed}
         feeds |= {twin: r[n] for n, twin in program.references.items()}
@@ -261,8 +250,7 @@ def _complete(trial: Trial, names: list[str]) -> Failure | None:
     turnover = max(float(np.abs(change).sum()), float(np.abs(credit).sum()))
     size = max(abs(float(change.sum())), FLOOR * turnover)
     residual = abs(float(credit.sum()) - float(change.sum()))
-    bound = COMPLETE if trial.exact and not softened else COARSE
-    if not residual <= bound * size:
+    if not residual <= COMPLETE * size:
         return Failure("wrong", f"residual {residual / max(size, 1e-300):.1e} of the change")
     return None
 
@@ -288,10 +276,10 @@ def second(trial: Trial, names: Sequence[str]) -> Arrays:
 # Both ---------------------------------------------------------------------------------------------
 
 
-def _model(proto: onnx.ModelProto, x: Arrays, free: Sequence[str]) -> tuple[Model, Arrays]:
+def _model(proto: onnx.ModelProto, trial: Trial, free: Sequence[str]) -> tuple[Model, Arrays]:
     """The case with all that is not ``free`` as constants, and what is left to feed."""
-    constants = {name: array for name, array in x.items() if name not in free}
-    return load(embedded(proto, constants)), {name: x[name] for name in free}
+    held = {name: array for name, array in trial.x.items() if name not in free}
+    return load(embedded(proto, cast(held, proto))), {name: trial.x[name] for name in free}
 
 
 def _programs(

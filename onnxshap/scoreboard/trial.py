@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from onnx import TensorProto
 
+from onnxshap.graph.model import load
 from onnxshap.scoreboard.cases import FLOATS, Case
-from onnxshap.scoreboard.differences import DOUBLE, SINGLE, Function, Slopes, Unsettled, slopes
+from onnxshap.scoreboard.differences import Function, Slopes, Unsettled, slopes
 from onnxshap.scoreboard.precision import doubled, widened
 from onnxshap.scoreboard.reference_ops import CORRECTED
 from onnxshap.scoreboard.runners import Arrays, Run, evaluator
@@ -28,13 +30,11 @@ class Trial:
 
     case: Case
     model: onnx.ModelProto
-    """What explanations are built from: in float64, or float32 where operators take no other."""
-    dtype: np.dtype
-    """What is computed in: float64; float32 where the reference evaluator cannot."""
+    """What explanations are built from, in float64 where its operators can be."""
     run: Run
-    """The case's function, in ``dtype``."""
+    """The case's function, in float64."""
     x: Arrays
-    """The case's own data, moved off kinks; floats in ``dtype``."""
+    """The case's own data, moved off kinks; floats in float64."""
     seeds: Arrays
     """Cotangents of the float outputs, float64."""
     slopes: dict[str, Slopes]
@@ -47,14 +47,9 @@ class Trial:
         """Inputs whose derivative is not zero."""
         return [name for name, found in self.slopes.items() if not found.zero]
 
-    @property
-    def exact(self) -> bool:
-        """Whether it is computed in float64."""
-        return self.dtype == np.float64
-
     def evaluator(self, emitted: onnx.ModelProto) -> Run:
-        """Return a function that runs an emitted graph in ``dtype``, whatever it was built in."""
-        proto = emitted if not self.exact or takes_double(self.case) else doubled(emitted)
+        """Return a function that runs an emitted graph in float64, whatever it was built in."""
+        proto = emitted if _takes_double(self.model, self.case) else doubled(emitted)
         run = evaluator(proto)
         return lambda feeds: run(cast(feeds, proto))
 
@@ -67,48 +62,56 @@ def prepare(case: Case) -> Trial:
     NotJudged
         If the reference evaluator does not reproduce the case, or differences do not settle.
     """
-    forward, dtype, run = _reproduced(case)
-    model = forward if takes_double(case) else widened(case.model, TensorProto.FLOAT)
+    forward, run = _reproduced(case)
     point = cast(case.feeds, forward)
     y = run(point)
     rng = np.random.default_rng(case.seed)
     seeds = {name: _cotangent(y[name], rng) for name in case.outputs}
     smooth = evaluator(forward, (*CORRECTED, *case.smooth)) if case.smooth else run
     function = Function(smooth, seeds)
-    ladder = DOUBLE if dtype == np.float64 else SINGLE
     reason = ""
     for attempt in range(4):
         x = point if attempt == 0 else _moved(case, point, rng, attempt)
         try:
-            found = {name: slopes(function, x, name, rng, ladder) for name in case.inputs}
+            found = {name: slopes(function, x, name, rng) for name in case.inputs}
         except Unsettled as error:
             reason = str(error)
             continue
-        return Trial(case, model, dtype, run, x, seeds, found, attempt > 0)
+        return Trial(case, _explained(case, forward), run, x, seeds, found, attempt > 0)
     raise NotJudged(f"finite differences do not settle: {reason}")
 
 
-def _reproduced(case: Case) -> tuple[onnx.ModelProto, np.dtype, Run]:
-    """The form of the case whose evaluation gives the suite's own outputs."""
+def _reproduced(case: Case) -> tuple[onnx.ModelProto, Run]:
+    """The case in float64, and its function, which gives the suite's own outputs."""
+    model = doubled(case.model, _never_double(case.model) - set(case.inputs))
     failures = []
-    for to in (TensorProto.DOUBLE, TensorProto.FLOAT):
-        model = widened(case.model, to, _narrow_parameters(case))
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(to))
-        for ops in (CORRECTED, ()):
-            try:
-                run = evaluator(model, ops)
-                feeds = cast(case.feeds, model)
-                found, again = run(feeds), run(feeds)
-                if any(not _same(y, again[name]) for name, y in found.items()):
-                    raise NotJudged("random: two runs differ")
-                reproduces(case, found)
-            except NotJudged:
-                raise
-            except Exception as error:  # what an evaluator raises has no common root
-                failures.append(f"{type(error).__name__}")
-                continue
-            return model, dtype, run
+    for ops in (CORRECTED, ()):
+        try:
+            run = evaluator(model, ops)
+            feeds = cast(case.feeds, model)
+            found, again = run(feeds), run(feeds)
+            if any(not _same(y, again[name]) for name, y in found.items()):
+                raise NotJudged("random: two runs differ")
+            reproduces(case, found)
+        except NotJudged:
+            raise
+        except Exception as error:  # what an evaluator raises has no common root
+            failures.append(f"{type(error).__name__}")
+            continue
+        return model, run
     raise NotJudged(f"the reference evaluator does not reproduce it ({failures[-1]})")
+
+
+def _explained(case: Case, forward: onnx.ModelProto) -> onnx.ModelProto:
+    """The case in float64; where an operator takes none, written out in others.
+
+    Where these take none either, as to quantise: in float32.
+    """
+    if _takes_double(forward, case):
+        return forward
+    single = widened(case.model, TensorProto.FLOAT)
+    written = doubled(ir.serde.serialize_model(load(single).normalised))
+    return written if _takes_double(written, case) else single
 
 
 def _same(a: object, b: object) -> bool:
@@ -126,14 +129,11 @@ def reproduces(case: Case, found: Arrays) -> None:
             )
 
 
-def _narrow_parameters(case: Case) -> set[str]:
-    """Parameters that an operator wants in float32 whatever it computes in, such as scales."""
-    return _never_double(case.model) - set(case.inputs)
-
-
-def takes_double(case: Case) -> bool:
-    """Whether the operators take what is differentiated in float64."""
-    return not _never_double(case.model) & set(case.inputs)
+def _takes_double(model: onnx.ModelProto, case: Case) -> bool:
+    """Whether what is differentiated is in float64, in operators that take it."""
+    types = {v.name: v.type.tensor_type.elem_type for v in model.graph.input}
+    double = {name for name, elem in types.items() if elem == TensorProto.DOUBLE}
+    return set(case.inputs) <= double - _never_double(model)
 
 
 def _never_double(model: onnx.ModelProto) -> set[str]:

@@ -455,7 +455,10 @@ def logarithmic_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def softmax(p: Pair) -> Slopes:
-    """p_i = exp(s_i - L): slope of exp less the weights of L's change, row by row."""
+    """p_i = exp(s_i - L): slope of exp less the weights of L's change, row by row.
+
+    Of what m is above its mean over both sides' probabilities.
+    """
     axis = p.attr("axis", -1)
     s, r, m, y, y0 = (np.moveaxis(v, axis, -1) for v in (p.x[0], p.r[0], p.m, p.y, p.y0))
     slopes = np.zeros(s.shape)
@@ -466,7 +469,7 @@ def softmax(p: Pair) -> Slopes:
         weights = weights / logarithmic_mean(np.exp(level - c), np.exp(level0 - c))
         t = m[row]
         if p.case.op == "Softmax":
-            t = t * logarithmic_mean(y[row], y0[row])
+            t = (t - (t @ y[row] + t @ y0[row]) / 2) * logarithmic_mean(y[row], y0[row])
         slopes[row] = t - weights * t.sum()
     return [np.moveaxis(slopes, -1, axis)]
 

@@ -163,6 +163,23 @@ def test_an_incomplete_multiplier_is_caught(
     assert scores(judge(cases["test_tanh"]))["complete"] == "wrong"
 
 
+@pytest.mark.parametrize(
+    ("name", "op"), [("test_tanh", "Tanh"), ("test_causal_conv_with_state_silu", "Mul")]
+)
+def test_a_sum_is_asked_for_to_float64_even_where_the_operator_takes_none(
+    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch, name: str, op: str
+) -> None:
+    (right,) = (rule.function for key, rule in multiplier.rules.items() if key[:2] == ("", op))
+
+    def wrong(ctx: Context, m: ir.Value) -> Cotangents:
+        """A ten-millionth more than m."""
+        return right(ctx, ctx.op.Mul(m, 1 + 1e-7))
+
+    assert scores(judge(cases[name]))["complete"] == "pass"
+    plant(monkeypatch, multiplier, op, wrong)
+    assert scores(judge(cases[name]))["complete"] == "wrong"
+
+
 def test_a_rule_that_fails_or_is_missing_is_told(
     cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:

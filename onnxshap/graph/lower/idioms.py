@@ -1,7 +1,8 @@
 """What exporters spell out, as one operator again, where the parts alone would lose something.
 
 A softmax of exponentials over their sum has a second way through the maximum that is subtracted,
-and quotients of numbers that underflow. A division by what may be zero is no number where another
+and quotients of numbers that underflow; and a rule for probabilities that add up to 1 cannot see it
+in logarithms, nor undo it. A division by what may be zero is no number where another
 value is chosen in its place, and what flows back to it would be none either.
 """
 
@@ -19,7 +20,8 @@ _TESTS |= {"Less", "LessOrEqual", "Not", "Or", "Sign"}
 def spells_out(graph: ir.Graph) -> bool:
     """Whether a graph may have such an idiom."""
     found = {n.op_type for n in graph if not n.domain}
-    return {"Exp", "ReduceSum"} <= found or {"Div", "Where"} <= found
+    pairs = ("Exp", "ReduceSum"), ("Exp", "LogSoftmax"), ("Log", "Softmax"), ("Div", "Where")
+    return any(found.issuperset(pair) for pair in pairs)
 
 
 def softmax(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None] | None:
@@ -52,6 +54,22 @@ def log_softmax(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None] | Non
     return [low.op.LogSoftmax(_unshifted(low, t, axis), axis=axis)]
 
 
+def exp(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None] | None:
+    """exp(LogSoftmax(x)) is Softmax(x)."""
+    inner = _inner(low, node, "LogSoftmax")
+    if inner is None:
+        return None
+    return [low.op.Softmax(inner.inputs[0], axis=inner.attributes.get_int("axis", -1))]
+
+
+def log(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None] | None:
+    """log(Softmax(x)) is LogSoftmax(x), which does not underflow."""
+    inner = _inner(low, node, "Softmax")
+    if inner is None:
+        return None
+    return [low.op.LogSoftmax(inner.inputs[0], axis=inner.attributes.get_int("axis", -1))]
+
+
 def quotient(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None] | None:
     """Where(c, 0, a / b) is a times what b alone decides, Where(c, 0, 1 / Where(c, 1, b))."""
     op, (c, *branches) = low.op, node.inputs
@@ -70,8 +88,23 @@ def quotient(low: Lowering, node: ir.Node) -> Sequence[ir.Value | None] | None:
     return None
 
 
-IDIOMS: dict[str, Rewrite] = {"Div": softmax, "Sub": log_softmax, "Where": quotient}
+IDIOMS: dict[str, Rewrite] = {
+    "Div": softmax,
+    "Exp": exp,
+    "Log": log,
+    "Sub": log_softmax,
+    "Where": quotient,
+}
 """How the last node of each idiom is rewritten."""
+
+
+def _inner(low: Lowering, node: ir.Node, op_type: str) -> ir.Node | None:
+    """The node of this operator that ``node`` is a function of, unless its value must stay."""
+    value = node.inputs[0]
+    inner = value.producer() if value is not None else None
+    if value is None or inner is None or inner.op_type != op_type or inner.domain:
+        return None
+    return None if low.asked(value) else inner
 
 
 def _maker(value: ir.Value | None, op_type: str) -> ir.Node | None:

@@ -53,12 +53,21 @@ LOG = [
     node("Log", ["sum"], ["l"], "log"),
     node("Sub", ["t", "l"], ["y"], "rest"),
 ]
+OF_LOGS = [node("LogSoftmax", ["x"], ["l"], "logs"), node("Exp", ["l"], ["y"], "exp")]
+LOG_OF = [node("Softmax", ["x"], ["p"], "softmax", axis=1), node("Log", ["p"], ["y"], "log")]
 
 
 @pytest.mark.parametrize(
     ("nodes", "operator"),
-    [(kept(), "Softmax"), (kept(0), "Softmax"), (BARE, "Softmax"), (LOG, "LogSoftmax")],
-    ids=["sizes kept", "sizes dropped", "no maximum", "logarithm"],
+    [
+        (kept(), "Softmax"),
+        (kept(0), "Softmax"),
+        (BARE, "Softmax"),
+        (OF_LOGS, "Softmax"),
+        (LOG, "LogSoftmax"),
+        (LOG_OF, "LogSoftmax"),
+    ],
+    ids=["sizes kept", "sizes dropped", "no maximum", "of logarithms", "logarithm", "logarithm of"],
 )
 def test_a_softmax_is_one(nodes: Nodes, operator: str) -> None:
     proto = model(nodes)
@@ -99,6 +108,8 @@ def test_what_only_looks_like_one_stays(nodes: Nodes) -> None:
 def test_a_value_on_the_way_that_is_explained_stays() -> None:
     assert operators(model(kept()), ["e"]) == ["ReduceSum", "Div"]
     assert operators(model(kept()), ["t"]) == ["Softmax"]
+    assert operators(model(OF_LOGS), ["l"]) == ["Exp"]
+    assert operators(model(LOG_OF), ["p"]) == ["Log"]
 
 
 # Division where it is possible --------------------------------------------------------------------

@@ -3,6 +3,9 @@
 The exponential gets its exact secant, the logarithmic mean of p and p0, and dL = sum_j w_j ds_j
 with weights w_j, a ratio of logarithmic means. Complete, stable for any range of logits, and no
 route through a maximum. s, r: logits of both sides; m: multiplier of the output.
+
+Probabilities add up to 1, so what their multipliers have in common explains nothing. The log form
+alone would share it among the logits all the same; it is taken out of m first.
 """
 
 from typing import Any
@@ -11,7 +14,7 @@ import onnx_ir as ir
 
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.registry import Cotangents, multiplier
-from onnxshap.autodiff.secants import FAR, exp_secant, ratio, tanhc
+from onnxshap.autodiff.secants import FAR, ratio, tanhc
 from onnxshap.graph.builder import Builder
 
 
@@ -35,10 +38,13 @@ def log_softmax(ctx: Context, m: ir.Value) -> Cotangents:
 
 @multiplier("Softmax", form="paired", family="decomposed")
 def softmax(ctx: Context, m: ir.Value) -> Cotangents:
-    """t - w sum(t), t = m times the logarithmic mean of p and p0."""
+    """t - w sum(t), t = (m - sum m (p + p0)/2) times the logarithmic mean of p and p0."""
     op, axes = ctx.op, [ctx.axis(ctx.attr("axis", -1))]
     weights, logs = log_form(ctx, axes)
-    t = op.Mul(m, exp_secant(op, ctx.y(), ctx.y_ref(), op.Sub(*logs)))
+    mean = op.Mul(op.Add(ctx.y(), ctx.y_ref()), 0.5)
+    secant = op.Mul(mean, tanhc(op, op.Mul(op.Sub(*logs), 0.5)))
+    common = op.ReduceSum(op.Mul(m, mean), axes)
+    t = op.Mul(op.Sub(m, common), secant)
     return [op.Sub(t, op.Mul(weights, op.ReduceSum(t, axes)))]
 
 

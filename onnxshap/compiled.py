@@ -17,11 +17,13 @@ from onnxshap.errors import ExecutionError
 from onnxshap.graph.dependence import reachable
 from onnxshap.graph.files.external import kept_outside
 from onnxshap.graph.files.protobuf import LARGE, encode
+from onnxshap.graph.inference import Known
 from onnxshap.graph.model import Model
-from onnxshap.graph.partition import extract, partition
-from onnxshap.graph.shapes import Known, infer
+from onnxshap.graph.partition import Piece, extract, partition
+from onnxshap.graph.shapes import infer
 from onnxshap.methods import Method, build_program
 from onnxshap.methods.program import Program
+from onnxshap.runtime.collector import collector_paused
 from onnxshap.runtime.session import DeviceValue, NoKernelError, Session
 from onnxshap.runtime.workers import Stop, Workers
 
@@ -45,15 +47,15 @@ class Compiled:
     ) -> None:
         self.program, self._providers = program, providers
         self.workers = Workers()
-        model, own_bytes = program.model, _bytes_of_one(program, sizes)
+        piece, own_bytes = Piece.of(program.model), _bytes_of_one(program, sizes)
         self._reference_cut: list[str] = []
         if program.references:
             keep = [program.reference_output or ""]
-            parts = partition(model, program.references.values(), own_bytes, keep)
+            parts = partition(piece, program.references.values(), own_bytes, keep)
             self._reference_model, self._reference_cut = parts.first, parts.cut
-            model = parts.second
+            piece = parts.rest
         # Explicands are few beside references: nothing of theirs is computed again for each.
-        parts = partition(model, program.inputs, own_bytes, [program.output], recompute=False)
+        parts = partition(piece, program.inputs, own_bytes, [program.output], recompute=False)
         self._explicand_model = parts.first
         self.explicand_cut = parts.cut
         """Values of the explicand pass, beside the inputs, that the pair pass reads."""
@@ -250,15 +252,16 @@ class Engine:
         self._build(separable=True)
 
     def _build(self, separable: bool) -> None:
-        self.program: Program = build_program(
-            self.model,
-            self.method,
-            output=self._output,
-            inputs=self._inputs,
-            varying=self._varying,
-            separable=separable,
-        )
-        self.compiled = Compiled(self.program, self._providers, self._sizes)
+        with collector_paused():
+            self.program: Program = build_program(
+                self.model,
+                self.method,
+                output=self._output,
+                inputs=self._inputs,
+                varying=self._varying,
+                separable=separable,
+            )
+            self.compiled = Compiled(self.program, self._providers, self._sizes)
 
     def confirm(self, sample: dict[str, np.ndarray]) -> None:
         """Confirm by a run, once, that samples stay separate; shapes alone cannot show it."""

@@ -16,8 +16,9 @@ import onnx_ir as ir
 from onnxshap.errors import InputError
 from onnxshap.explainer import Explainer
 from onnxshap.graph.cuts import single_cuts
+from onnxshap.graph.inference import Known
 from onnxshap.graph.model import Model, ModelSource, load
-from onnxshap.graph.shapes import Known, infer
+from onnxshap.graph.shapes import infer
 from onnxshap.homogeneity import prove
 from onnxshap.inputs import Data
 from onnxshap.methods import InputXGradient, Method, named

@@ -153,11 +153,14 @@ def test_report_is_written_from_what_was_measured() -> None:
     several = single | {"targets": 10, "contenders": {"onnxshap": _timed([1.0] * 5, **result)}}
     cells = {"resnet50/10/1": single, "resnet50/10/10": several}
     capacity = {"resnet50/shap": {"largest": 7, "peaks": {"7": LIMIT, "8": LIMIT + 1}}}
+    built = {"100": {"nodes": 91, "emitted": 1217, "load": 0.01, "build": 0.182}}
     measured = {
+        "builds": {"machine": MACHINE, "cells": built},
         "compare": {"machine": MACHINE, "cells": cells},
         "capacity": {"machine": MACHINE, "cells": capacity},
     }
     text = report.render(json.loads(json.dumps(measured)))
+    assert "| 91 | 1217 | 0.01 | 0.182 | 2.00 ms |" in text
     assert "| 10 | onnxshap | 0.2 | 1x | 2x | 1,024 MB | 0.5 | 1.0e-07 | 0 |" in text
     assert "| 10 | shap.DeepExplainer (torch) | 4 (1) | 20x | 40x |" in text
     assert "| 10 | captum DeepLiftShap | RuntimeError: and more" in text

@@ -26,7 +26,7 @@ from onnxshap.autodiff.remedies import gives_text, remedies
 from onnxshap.autodiff.unary import decisive, roots
 from onnxshap.errors import UnsupportedOpError
 from onnxshap.graph.batch import Layout, Layouts
-from onnxshap.graph.dependence import QUANTISED, ancestors, node_inputs, reachable
+from onnxshap.graph.dependence import QUANTISED, ancestors, node_inputs
 
 # Linear in all their float inputs together: what one contributes does not depend on the others.
 _ADDITIVE = frozenset(("Add", "Concat", "Mean", "Sub", "Sum", "TensorScatter"))
@@ -209,11 +209,7 @@ class Path:
         """``varying``: what differs between the sides though it depends on no source."""
         self.opsets, self.rules, self.sources, self.target = opsets, rules, sources, target
         chosen = roots(graph, sources, varying) if rules.kind == "multiplier" else {}
-        forward = reachable(graph, sources, self.carries)
-        while late := {
-            n.outputs[0] for n, t in chosen.items() if t in forward and n.outputs[0] not in forward
-        }:
-            forward = reachable(graph, forward | late, self.carries)
+        forward = self._forward(graph, chosen)
         needed = ancestors(graph, [target])
         self.active = {v for v in forward & needed if v.dtype is None or _carries(v.dtype)}
         self.roots = {n: t for n, t in chosen.items() if t in self.active}
@@ -239,6 +235,17 @@ class Path:
         ]
         decide = decisive(graph, self.roots)
         self.blocked = [n for n in self.blocked if n not in decide]
+
+    def _forward(self, graph: ir.Graph, chosen: dict[ir.Node, ir.Value]) -> set[ir.Value]:
+        """Values that sources reach, also by way of the conditions of ``chosen`` Wheres."""
+        reached = set(self.sources)
+        for node in graph:
+            inputs = enumerate(node_inputs(node))
+            if any(v in reached and self.carries(node, i) for i, v in inputs):
+                reached.update(node.outputs)
+            elif chosen.get(node) in reached:
+                reached.add(node.outputs[0])
+        return reached
 
     def carries(self, node: ir.Node, index: int) -> bool:
         """Whether a derivative can flow through input ``index`` of ``node``."""

@@ -103,7 +103,7 @@ class Lift:
         flat = self.op.Reshape(value, self.shape(layout, [-1], own))
         if value in self._scaled:
             operand, factor = self._scaled[value]
-            self._scaled[flat] = self.flatten(operand, layout, own), factor
+            self._scaled[flat] = self.op.Reshape(operand, self.shape(layout, [-1], own)), factor
         return flat
 
     def scale(self, value: ir.Value, factor: ir.Value) -> ir.Value:

@@ -26,15 +26,23 @@ def _up_to_choice(
     value: ir.Value, nodes: Collection[ir.Node], filled: ir.Value | None
 ) -> set[ir.Value]:
     """``value`` and what is computed of it, up to a Where; ``filled``: see `_filled_in`."""
+    before: dict[ir.Value, ir.Value] = {}
+    waiting, chosen = [value], []
+    while waiting:
+        last = waiting.pop()
+        for user, place in last.uses():
+            if user not in nodes:
+                continue
+            if user.op_type == "Where" and place and user.inputs[0] is not filled:
+                chosen.append(last)
+            elif user.op_type in _ROW_BY_ROW and place == 0:
+                before[user.outputs[0]] = last
+                waiting.append(user.outputs[0])
     found: set[ir.Value] = set()
-    for user, place in value.uses():
-        if user not in nodes:
-            continue
-        if user.op_type == "Where" and place and user.inputs[0] is not filled:
-            found.add(value)
-        elif user.op_type in _ROW_BY_ROW and place == 0:
-            behind = _up_to_choice(user.outputs[0], nodes, filled)
-            found |= behind | {value} if behind else set()
+    for last in chosen:
+        while last not in found:
+            found.add(last)
+            last = before.get(last, last)
     return found
 
 
@@ -44,6 +52,6 @@ def _filled_in(scores: ir.Value | None) -> ir.Value | None:
     A Where by that condition behind it puts zeros there, and no row is ever no number.
     """
     node = None if scores is None else scores.producer()
-    if node is not None and node.op_type == "Cast":
-        return _filled_in(node.inputs[0])
+    while node is not None and node.op_type == "Cast" and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
     return node.inputs[0] if node is not None and node.op_type == "Where" else None

@@ -19,6 +19,24 @@ ELEMENTWISE = frozenset(" ".join((_ARITHMETIC, _ACTIVATIONS, _MORE, _LOGIC, "Xor
 """Operators of which an output element depends on the elements at its own place alone."""
 
 
+class _Line:
+    """A value and, behind it, those it is a function of, element by element: a path in a tree."""
+
+    def __init__(self, value: ir.Value, behind: "_Line | None" = None) -> None:
+        is_float = value.dtype is not None and value.dtype.is_floating_point()
+        self.number = value if is_float else None
+        """The first float of the line."""
+        self.depth, self.behind, self.leap = 0, self, self
+        if behind is not None:
+            self.number = value if is_float else behind.number
+            self.depth, self.behind = behind.depth + 1, behind
+            # Back by powers of two, so that `_meet` takes log(n) steps: Myers 1983, "An applicative
+            # random-access stack".
+            far = behind.leap
+            even = behind.depth - far.depth == far.depth - far.leap.depth
+            self.leap = far.leap if even else behind
+
+
 def roots(
     graph: ir.Graph, sources: Iterable[ir.Value], varying: Iterable[ir.Value] = ()
 ) -> dict[ir.Node, ir.Value]:
@@ -27,29 +45,23 @@ def roots(
     Only of those whose condition differs between the sides. ``varying``: values beyond those that
     depend on ``sources`` that differ, too.
     """
-    choices = [n for n in graph if n.op_type == "Where" and not n.domain]
-    if not choices:
+    if not any(n.op_type == "Where" and not n.domain for n in graph):
         return {}
     ends = set(sources)
     moving = reachable(graph, ends, carries_numbers) | set(varying)
-    lines: dict[ir.Value, list[ir.Value]] = {}
-
-    def line(value: ir.Value) -> list[ir.Value]:
-        """The values that ``value`` is a function of, element by element, from itself back."""
-        return lines.get(value, [value])
-
+    lines: dict[ir.Value, _Line] = {}
     found = {}
     for node in graph:
-        common = _common([line(v) for v in node.inputs if v is not None and v in moving])
-        if node.domain or node.op_type not in ELEMENTWISE or not common:
+        if node.domain or node.op_type not in ELEMENTWISE:
             continue
-        if node.op_type == "Where" and node.inputs[0] in moving:
-            floats = [v for v in common if v.dtype is not None and v.dtype.is_floating_point()]
-            if floats:
-                found[node] = floats[0]
-        for output in node.outputs:
-            if output not in ends:
-                lines[output] = [output, *common]
+        read = [v for v in node.inputs if v is not None and v in moving]
+        common = _common([lines.setdefault(v, _Line(v)) for v in read])
+        if common is None:
+            continue
+        decides = node.op_type == "Where" and node.inputs[0] in moving
+        if decides and common.number is not None:
+            found[node] = common.number
+        lines |= {o: _Line(o, common) for o in node.outputs if o not in ends}
     return found
 
 
@@ -63,9 +75,22 @@ def decisive(nodes: Iterable[ir.Node], chosen: Collection[ir.Node]) -> set[ir.No
     return found
 
 
-def _common(lines: list[list[ir.Value]]) -> list[ir.Value]:
+def _common(lines: list[_Line]) -> _Line | None:
     """What all lines end in."""
-    if not lines:
-        return []
-    shared = set(lines[0]).intersection(*lines[1:])
-    return [v for v in lines[0] if v in shared]
+    common = lines[0] if lines else None
+    for line in lines[1:]:
+        common = common and _meet(common, line)
+    return common
+
+
+def _meet(a: _Line, b: _Line) -> _Line | None:
+    """The first that two lines have in common."""
+    if a.depth < b.depth:
+        a, b = b, a
+    while a.depth > b.depth:
+        a = a.leap if a.leap.depth >= b.depth else a.behind
+    while a is not b:
+        if not a.depth:
+            return None
+        a, b = (a.behind, b.behind) if a.leap is b.leap else (a.leap, b.leap)
+    return a

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxshap.graph.constants import initializer
-from onnxshap.graph.shapes import Known
+from onnxshap.graph.inference import Known
 
 _ELEMENTWISE = {"Add", "Cast", "Clip", "Div", "Dropout", "Elu", "Erf", "Exp", "Gelu", "Identity"}
 _ELEMENTWISE |= {"LeakyRelu", "Mul", "Neg", "Pow", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"}
@@ -217,14 +217,16 @@ class _Pass:
 
     def _insert(self, value: ir.Value, before: ir.Node) -> None:
         """Put what ``value`` is computed from in front of the node that reads it."""
-        node = value.producer()
-        if node not in self.waiting or node is None:
-            return
-        self.waiting.discard(node)
-        for source in node.inputs:
-            if source is not None:
-                self._insert(source, before)
-        self.graph.insert_before(before, node)
+        stack = [value.producer()]
+        while stack:
+            node = stack[-1]
+            if node is None or node not in self.waiting:
+                stack.pop()
+            elif needed := [p for p in node.predecessors() if p in self.waiting]:
+                stack.append(needed[0])
+            else:
+                self.waiting.discard(node)
+                self.graph.insert_before(before, node)
 
     def _tidy(self) -> None:
         """Remove merged nodes that nothing reads any more, and what came of no use."""

@@ -17,7 +17,8 @@ from onnxshap.errors import UnknownShapeError
 from onnxshap.graph.apart import keep_apart
 from onnxshap.graph.constants import initializer
 from onnxshap.graph.dependence import ancestors, carries_numbers, node_inputs, reachable
-from onnxshap.graph.shapes import Known, draws, infer
+from onnxshap.graph.inference import Known, draws
+from onnxshap.graph.shapes import infer
 
 _PROBES = (2, 3)
 _ELSEWHERE = 64  # a size for other free dimensions, large enough for windows

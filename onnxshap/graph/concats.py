@@ -1,11 +1,16 @@
 """Concats that begin with one another's inputs, as in a DenseNet, built up one from the next."""
 
-from collections import defaultdict
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-_Made = list[tuple[tuple[ir.Value | None, ...], ir.Value]]
-"""Inputs and results of Concats."""
+
+@dataclass
+class _Begun:
+    """Values that Concats begin with: the first result of them alone, and how others go on."""
+
+    result: ir.Value | None = None
+    further: "dict[ir.Value | None, _Begun]" = field(default_factory=dict)
 
 
 def chain_concats(graph: ir.Graph) -> None:
@@ -13,17 +18,20 @@ def chain_concats(graph: ir.Graph) -> None:
 
     Concat(a, b), Concat(a, b, c), ... hand n values on n^2/2 times, and as many sums flow back.
     """
-    earlier: dict[tuple[int, ir.Value | None], _Made] = defaultdict(list)
+    along: dict[int, _Begun] = {}
     for node in graph:
         if node.op_type != "Concat" or node.domain:
             continue
-        inputs = tuple(node.inputs)
-        alike = earlier[node.attributes["axis"].as_int(), inputs[0]]
-        begun = [e for e in alike if len(e[0]) < len(inputs) and inputs[: len(e[0])] == e[0]]
-        alike.append((inputs, node.outputs[0]))
-        if begun:
-            prefix, result = max(begun, key=lambda e: len(e[0]))
-            rest = [result, *inputs[len(prefix) :]]
+        begun = along.setdefault(node.attributes["axis"].as_int(), _Begun())
+        rest: list[ir.Value | None] = []
+        for value in node.inputs:
+            if begun.result is not None:
+                rest = [begun.result]
+            rest.append(value)
+            begun = begun.further.setdefault(value, _Begun())
+        if begun.result is None:
+            begun.result = node.outputs[0]
+        if rest != list(node.inputs):
             node.resize_inputs(len(rest))
             for place, value in enumerate(rest):
                 node.replace_input_with(place, value)

@@ -1,8 +1,11 @@
 """Which values depend on which: forward reach, and the path between two ends."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
+
+Nodes = ir.Graph | Sequence[ir.Node]
+"""Nodes in an order in which each comes after those that it reads."""
 
 QUANTISED = frozenset(
     ir.DataType[name] for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16")
@@ -11,7 +14,7 @@ QUANTISED = frozenset(
 
 
 def reachable(
-    graph: ir.Graph,
+    graph: Nodes,
     sources: Iterable[ir.Value],
     carries: Callable[[ir.Node, int], bool] = lambda node, index: True,
 ) -> set[ir.Value]:
@@ -30,7 +33,7 @@ def carries_numbers(node: ir.Node, index: int) -> bool:
 
 
 def ancestors(
-    graph: ir.Graph,
+    graph: Nodes,
     targets: Iterable[ir.Value],
     carries: Callable[[ir.Node, int], bool] = lambda node, index: True,
 ) -> set[ir.Value]:
@@ -52,8 +55,7 @@ def cut_every_path(
     they agree on both sides.
     """
     starts, values = set(inputs), set(cut)
-    inner = values - starts
-    if any((reachable(graph, [v], carries_numbers) - {v}) & inner for v in values):
+    if _behind(graph, values) & (values - starts):
         return False
     around = reachable(
         graph,
@@ -63,10 +65,20 @@ def cut_every_path(
     return target not in around - values
 
 
+def _behind(graph: ir.Graph, values: set[ir.Value]) -> set[ir.Value]:
+    """What depends on the numbers of ``values``; themselves only where they do on one another's."""
+    behind: set[ir.Value] = set()
+    for node in graph:
+        inputs = enumerate(node_inputs(node))
+        if any((v in values or v in behind) and carries_numbers(node, i) for i, v in inputs):
+            behind.update(node.outputs)
+    return behind
+
+
 def node_inputs(node: ir.Node) -> list[ir.Value | None]:
     """Inputs of ``node`` followed by what its subgraphs (If, Loop, Scan) read from outside."""
     outer: list[ir.Value | None] = list(node.inputs)
-    for attribute in node.attributes.values():
+    for attribute in node.attributes.data.values():  # every walk comes by here: the dict itself
         if attribute.type == ir.AttributeType.GRAPH:
             outer += _captured(attribute.as_graph())
         elif attribute.type == ir.AttributeType.GRAPHS:

@@ -11,7 +11,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from onnxshap.graph.shapes import Known, as_type, declared, infer
+from onnxshap.graph.inference import Known, as_type
+from onnxshap.graph.shapes import declared, infer
 
 EXPANDED = frozenset(
     (

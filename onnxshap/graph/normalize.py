@@ -24,11 +24,12 @@ from onnxshap.graph.concats import chain_concats
 from onnxshap.graph.constants import initializer
 from onnxshap.graph.expand import EXPANDED, ExpandPass
 from onnxshap.graph.files.adopted import given_back
+from onnxshap.graph.inference import SMALL
 from onnxshap.graph.lower import write_out
 from onnxshap.graph.lower.quantised import WIDER_STEPS, has_wider_steps
 from onnxshap.graph.newer import NEWER, write_in_older
 from onnxshap.graph.optional import resolve_optionals
-from onnxshap.graph.shapes import SMALL, infer
+from onnxshap.graph.shapes import infer
 
 OPSETS = range(18, 27)  # what rules are written for, and what onnxruntime reads
 NEWEST_IR = 13

@@ -31,11 +31,12 @@ def resolve_optionals(graph: ir.Graph) -> None:
 
 def _element(value: ir.Value | None) -> tuple[ir.Value | None, bool]:
     """The element of an optional value, and whether it is known if there is one."""
+    node = None if value is None else value.producer()
+    while node is not None and node.op_type == "Identity":
+        value = node.inputs[0]
+        node = None if value is None else value.producer()
     if value is None:
         return None, True
-    node = value.producer()
-    if node is not None and node.op_type == "Identity":
-        return _element(node.inputs[0])
     if node is not None and node.op_type == "Optional":
         return (node.inputs[0] if node.inputs else None), True
     plain = isinstance(value.type, ir.TensorType) or value.const_value is not None

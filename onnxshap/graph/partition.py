@@ -8,10 +8,11 @@ kept once.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx_ir as ir
 
-from onnxshap.graph.dependence import ancestors, node_inputs, reachable
+from onnxshap.graph.dependence import Nodes, ancestors, node_inputs, reachable
 
 _CHEAP = frozenset(
     [
@@ -42,6 +43,70 @@ _CHEAP = frozenset(
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some nodes of a model, in order, that compute values of it from others."""
+
+    model: ir.Model
+    nodes: list[ir.Node]
+    inputs: list[ir.Value]
+    outputs: list[ir.Value]
+
+    @classmethod
+    def of(cls, model: ir.Model) -> "Piece":
+        """All of a model."""
+        return cls(model, list(model.graph), list(model.graph.inputs), list(model.graph.outputs))
+
+    def between(self, inputs: list[ir.Value], outputs: list[ir.Value]) -> "Piece":
+        """What computes ``outputs`` from ``inputs``."""
+        given = set(inputs)
+        needed = ancestors_until(self.nodes, outputs, given) - given
+        nodes = [n for n in self.nodes if any(o in needed for o in n.outputs)]
+        return Piece(self.model, nodes, inputs, outputs)
+
+    def copy(self) -> ir.Model:
+        """A model of its own, of the same names."""
+        copies: dict[ir.Value, ir.Value] = {}
+
+        def copy(value: ir.Value) -> ir.Value:
+            if value not in copies:
+                twin = ir.Value(
+                    name=value.name,
+                    type=value.type,
+                    shape=value.shape,
+                    const_value=value.const_value,
+                )
+                copies[value] = twin
+            return copies[value]
+
+        graph, inputs = self.model.graph, [copy(v) for v in self.inputs]
+        read = {v for node in self.nodes for v in node_inputs(node)} | set(self.outputs)
+        held = [v for v in graph.initializers.values() if v in read and v not in copies]
+        initializers = [copy(v) for v in held]
+        nodes = [
+            ir.Node(
+                node.domain,
+                node.op_type,
+                [None if v is None else copy(v) for v in node.inputs],
+                list(node.attributes.values()),
+                outputs=[copy(o) for o in node.outputs],
+                name=node.name,
+                doc_string=node.doc_string,
+                metadata_props=dict(node.metadata_props),
+            )
+            for node in self.nodes
+        ]
+        copied = ir.Graph(
+            inputs,
+            [copy(v) for v in self.outputs],
+            nodes=nodes,
+            initializers=initializers,
+            opset_imports=dict(graph.opset_imports),
+            name=graph.name,
+        )
+        return ir.Model(copied, ir_version=self.model.ir_version, producer_name="onnxshap")
+
+
+@dataclass(frozen=True)
 class Parts:
     """The two graphs of a partition.
 
@@ -49,13 +114,23 @@ class Parts:
     first as well, by their own names.
     """
 
-    first: ir.Model
-    second: ir.Model
+    begin: Piece
+    rest: Piece
     cut: list[str]
+
+    @cached_property
+    def first(self) -> ir.Model:
+        """The first graph, as a model of its own."""
+        return self.begin.copy()
+
+    @cached_property
+    def second(self) -> ir.Model:
+        """The second graph, as a model of its own."""
+        return self.rest.copy()
 
 
 def partition(
-    model: ir.Model,
+    model: ir.Model | Piece,
     known: Iterable[str],
     sizes: Mapping[str, int],
     keep: Iterable[str] = (),
@@ -66,7 +141,7 @@ def partition(
 
     Parameters
     ----------
-    model : ir.Model
+    model : ir.Model or Piece
         Not modified.
     known : iterable of str
         Names of inputs that are known first.
@@ -78,36 +153,35 @@ def partition(
         Whether to hand over less and compute it again; else as much as possible is done first,
         unless inputs alone would do.
     """
-    graph = model.graph
-    names = set(known)
-    early = reachable(graph, [v for v in graph.inputs if v.name in names])
-    late = reachable(graph, [v for v in graph.inputs if v.name not in names])
-    needed = ancestors(graph, graph.outputs)
+    piece = model if isinstance(model, Piece) else Piece.of(model)
+    nodes, inputs, outputs, names = piece.nodes, piece.inputs, piece.outputs, set(known)
+    early = reachable(nodes, [v for v in inputs if v.name in names])
+    late = reachable(nodes, [v for v in inputs if v.name not in names])
+    needed = ancestors(nodes, outputs)
     ready = {v for v in early - late if v in needed}
     kept = set(keep)
-    finished = [o for o in graph.outputs if o in ready and o.name in kept]
-    remaining = [o for o in graph.outputs if o not in finished]
-    late_values = ancestors_until(graph, remaining, ready)
+    finished = [o for o in outputs if o in ready and o.name in kept]
+    remaining = [o for o in outputs if o not in finished]
+    late_values = ancestors_until(nodes, remaining, ready)
     latest = {v for v in late_values if v in ready}
-    least = _pulled_back(graph, ready, latest, sizes)
-    chosen = least if recompute or least <= set(graph.inputs) else latest
-    order = [*graph.inputs, *(o for node in graph for o in node.outputs)]
+    least = _pulled_back(nodes, ready, latest, sizes)
+    chosen = least if recompute or least <= set(inputs) else latest
+    order = [*inputs, *(o for node in nodes for o in node.outputs)]
     cut = [v for v in order if v in chosen]
-    given = [v for v in graph.inputs if v.name in names]
+    given = [v for v in inputs if v.name in names]
     handed = [v for v in cut if v not in given and v not in finished]
-    first = extract(model, given, [*finished, *handed])
-    rest = [v for v in graph.inputs if v.name not in names]
-    second = extract(model, [*rest, *cut], remaining)
-    _defer(second.graph, {str(v.name) for v in rest})
+    first = piece.between(given, [*finished, *handed])
+    rest = [v for v in inputs if v.name not in names]
+    second = _deferred(piece.between([*rest, *cut], remaining), rest)
     return Parts(first, second, [str(v.name) for v in cut if v not in given])
 
 
 def _pulled_back(
-    graph: ir.Graph, ready: set[ir.Value], latest: set[ir.Value], sizes: Mapping[str, int]
+    nodes: Nodes, ready: set[ir.Value], latest: set[ir.Value], sizes: Mapping[str, int]
 ) -> set[ir.Value]:
     """Pull the latest cut back through cheap nodes where that makes it smaller."""
     cut = set(latest)
-    for node in reversed(graph):
+    for node in reversed(nodes):
         outputs = [o for o in node.outputs if o in cut]
         inputs = [v for v in node_inputs(node) if v in ready and v is not None]
         if not outputs or node.op_type not in _CHEAP or node.domain:
@@ -121,20 +195,18 @@ def _pulled_back(
     return cut
 
 
-def _defer(graph: ir.Graph, late: set[str]) -> None:
+def _deferred(piece: Piece, late: list[ir.Value]) -> Piece:
     """Move recomputed values to just before their first use, so that they live no longer."""
-    moving = reachable(graph, [v for v in graph.inputs if v.name in late])
-    nodes = list(graph)
-    deferred = {n for n in nodes if not any(o in moving for o in n.outputs)}
+    moving, ends = reachable(piece.nodes, late), set(piece.outputs)
+    deferred = {n for n in piece.nodes if not any(o in moving for o in n.outputs)}
     ordered: list[ir.Node] = []
-    for node in nodes:
-        if node not in deferred or any(o.is_graph_output() for o in node.outputs):
+    for node in piece.nodes:
+        if node not in deferred or any(o in ends for o in node.outputs):
             _place(node, deferred, ordered)
-    for node in nodes:
+    for node in piece.nodes:
         if node in deferred:
             _place(node, deferred, ordered)
-    graph.remove(nodes)
-    graph.extend(ordered)
+    return Piece(piece.model, ordered, piece.inputs, piece.outputs)
 
 
 def _place(node: ir.Node, deferred: set[ir.Node], ordered: list[ir.Node]) -> None:
@@ -151,7 +223,7 @@ def _place(node: ir.Node, deferred: set[ir.Node], ordered: list[ir.Node]) -> Non
 
 
 def ancestors_until(
-    graph: ir.Graph, targets: Iterable[ir.Value], stop: set[ir.Value]
+    graph: Nodes, targets: Iterable[ir.Value], stop: set[ir.Value]
 ) -> set[ir.Value]:
     """Values ``targets`` are computed from, not looking behind those in ``stop``."""
     needed = set(targets)
@@ -163,43 +235,4 @@ def ancestors_until(
 
 def extract(model: ir.Model, inputs: Iterable[ir.Value], outputs: Iterable[ir.Value]) -> ir.Model:
     """Return a new model that computes ``outputs`` from ``inputs`` by the same nodes."""
-    inputs, outputs = list(inputs), list(outputs)
-    given = set(inputs)
-    needed = ancestors_until(model.graph, outputs, given)
-    copies: dict[ir.Value, ir.Value] = {}
-
-    def copy(value: ir.Value) -> ir.Value:
-        if value not in copies:
-            twin = ir.Value(
-                name=value.name, type=value.type, shape=value.shape, const_value=value.const_value
-            )
-            copies[value] = twin
-        return copies[value]
-
-    graph_inputs = [copy(v) for v in inputs]
-    initializers = [copy(v) for v in model.graph.initializers.values() if v in needed - given]
-    nodes = []
-    for node in model.graph:
-        if not any(o in needed and o not in given for o in node.outputs):
-            continue
-        twins = [copy(o) for o in node.outputs]
-        clone = ir.Node(
-            node.domain,
-            node.op_type,
-            [None if v is None else copy(v) for v in node.inputs],
-            list(node.attributes.values()),
-            outputs=twins,
-            name=node.name,
-            doc_string=node.doc_string,
-            metadata_props=dict(node.metadata_props),
-        )
-        nodes.append(clone)
-    graph = ir.Graph(
-        graph_inputs,
-        [copy(v) for v in outputs],
-        nodes=nodes,
-        initializers=initializers,
-        opset_imports=dict(model.graph.opset_imports),
-        name=model.graph.name,
-    )
-    return ir.Model(graph, ir_version=model.ir_version, producer_name="onnxshap")
+    return Piece.of(model).between(list(inputs), list(outputs)).copy()

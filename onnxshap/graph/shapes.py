@@ -6,37 +6,14 @@ arithmetic (Shape, Gather, Concat ...) is evaluated, so what it feeds gets a siz
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
-from onnxshap.errors import ModelFileError
+from onnxshap.graph.inference import SMALL, Known, compute, draws, infer_types
 
-SMALL = 4096  # elements; larger values are data, not shape arithmetic
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-RANDOM |= {"Bernoulli", "Multinomial"}
 _SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1}  # which input is the shape
-_SIZED_BY_VALUE = {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "OneHot", "Pad"}
-
-
-def draws(node: ir.Node) -> bool:
-    """Whether a node's outputs are random: a Dropout's, if it is or may be in training mode."""
-    if node.op_type != "Dropout":
-        return node.op_type in RANDOM
-    mode = node.inputs[2] if len(node.inputs) > 2 else None
-    return mode is not None and (mode.const_value is None or bool(mode.const_value.numpy().any()))
-
-
-@dataclass(frozen=True)
-class Known:
-    """What inference found: ``None`` where unknown."""
-
-    dtype: ir.DataType | None = None
-    dims: tuple[int | None, ...] | None = None
-    value: np.ndarray | None = None
 
 
 def infer(
@@ -89,11 +66,10 @@ def infer_node(node: ir.Node, known: Mapping[ir.Value, Known], graph: ir.Graph) 
     constant = all(
         v is None or i.value is not None for v, i in zip(node.inputs, inputs, strict=True)
     )
-    if constant and not draws(node) and _output_is_small(node, inputs, graph):
-        evaluated = evaluate(node, [i.value for i in inputs], graph.opset_imports)
-        if evaluated is not None and _of_right_type(evaluated, node, inputs, graph):
-            return evaluated
-    found = _infer_types(node, inputs, graph)
+    computed = compute(node, inputs, graph) if constant and not draws(node) else None
+    if computed is not None:
+        return computed
+    found = infer_types(node, inputs, graph)
     if node.op_type in _SHAPED_BY and node.domain == "":
         return [_with_told_sizes(node, known, f) for f in found]
     if node.op_type in ("AveragePool", "MaxPool") and node.domain == "":
@@ -107,16 +83,6 @@ def _asked_for(node: ir.Node, dims: tuple[int | None, ...]) -> tuple[int | None,
     """The sizes that a Shape is asked for."""
     start, end = node.attributes.get("start"), node.attributes.get("end")
     return dims[start.as_int() if start else 0 : end.as_int() if end else None]
-
-
-def _of_right_type(
-    evaluated: list[Known], node: ir.Node, inputs: list[Known], graph: ir.Graph
-) -> bool:
-    """Whether floats are of the type ONNX says: its evaluator gives float32 for some float64."""
-    if not any(e.dtype is not None and e.dtype.is_floating_point() for e in evaluated):
-        return True
-    told = _infer_types(node, inputs, graph)
-    return all(t.dtype in (None, e.dtype) for t, e in zip(told, evaluated, strict=True))
 
 
 def _scalar(found: Known) -> Known:
@@ -177,28 +143,28 @@ def _with_told_sizes(node: ir.Node, known: Mapping[ir.Value, Known], found: Know
 
 def _entries(value: ir.Value | None, known: Mapping[ir.Value, Known]) -> list[int | None] | None:
     """Entries of a vector of sizes, each None where unknown; None if their number is."""
-    if value is None:
-        return None
-    found, node = known.get(value, Known()), value.producer()
-    if found.value is not None:
-        return [int(size) for size in found.value.ravel()]
-    if node is not None and node.op_type == "Concat":
-        parts = [_entries(part, known) for part in node.inputs]
-        return None if None in parts else [size for part in parts for size in part or ()]
-    if node is not None and node.op_type == "Shape" and node.inputs[0] is not None:
-        dims = known.get(node.inputs[0], Known()).dims
-        if dims is not None:
-            return list(_asked_for(node, dims))
-    count = found.dims[0] if found.dims else None
-    return None if count is None else [None] * count
-
-
-def _output_is_small(node: ir.Node, inputs: list[Known], graph: ir.Graph) -> bool:
-    """Guard the operators whose output size is a value of an input."""
-    if node.op_type not in _SIZED_BY_VALUE:
-        return True
-    sizes = [d for found in _infer_types(node, inputs, graph) for d in found.dims or (None,)]
-    return math.prod(SMALL + 1 if d is None else d for d in sizes) <= SMALL
+    entries: list[int | None] = []
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if value is None:
+            return None
+        found, node = known.get(value, Known()), value.producer()
+        asked = None
+        if node is not None and node.op_type == "Shape" and node.inputs[0] is not None:
+            dims = known.get(node.inputs[0], Known()).dims
+            asked = None if dims is None else _asked_for(node, dims)
+        if found.value is not None:
+            entries += [int(size) for size in found.value.ravel()]
+        elif node is not None and node.op_type == "Concat":
+            waiting += reversed(node.inputs)
+        elif asked is not None:
+            entries += asked
+        elif found.dims and found.dims[0] is not None:
+            entries += [None] * found.dims[0]
+        else:
+            return None
+    return entries
 
 
 def _onesided(found: Known) -> Known:
@@ -234,81 +200,3 @@ def _without_windows_in_padding(node: ir.Node, data: Known, pooled: Known) -> Kn
             inside = (count - 1) * strides[i] < size + pads[i]
             counts.append(count if inside else count - 1)
     return replace(pooled, dims=(*pooled.dims[:2], *counts))
-
-
-def evaluate(
-    node: ir.Node, inputs: list[np.ndarray | None], opsets: Mapping[str, int]
-) -> list[Known] | None:
-    """What one node makes of known inputs; None if that cannot be told."""
-    arrays = run_node(node, inputs, opsets)
-    if arrays is None or any(a.dtype.kind not in "iufb" for a in arrays):
-        return None
-    return [
-        Known(ir.DataType.from_numpy(a.dtype), a.shape, a if a.size <= SMALL else None)
-        for a in arrays
-    ]
-
-
-def run_node(
-    node: ir.Node, inputs: Sequence[np.ndarray | None], opsets: Mapping[str, int]
-) -> list[np.ndarray] | None:
-    """Run one node by ONNX's reference evaluator; None if the evaluator cannot."""
-    if any(a.type.name in ("GRAPH", "GRAPHS") for a in node.attributes.values()):
-        return None
-    proto = ir.serde.serialize_node(node)
-    named = {n: a for n, a in zip(proto.input, inputs, strict=True) if n and a is not None}
-    try:
-        with np.errstate(all="ignore"):
-            outputs = ReferenceEvaluator(proto, opsets=dict(opsets)).run(None, named)
-    except Exception:  # the evaluator raises whatever numpy does; "cannot" is an answer here
-        return None
-    return [np.asarray(o) for o in outputs]
-
-
-def _infer_types(node: ir.Node, inputs: list[Known], graph: ir.Graph) -> list[Known]:
-    unknown = [Known(o.dtype) for o in node.outputs]
-    opset = graph.opset_imports.get(node.domain)
-    if opset is None:
-        return unknown
-    if any(v is not None and i.dtype is None for v, i in zip(node.inputs, inputs, strict=True)):
-        return unknown
-    try:
-        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
-        proto = ir.serde.serialize_node(node)
-        inferred = onnx.shape_inference.infer_node_outputs(
-            schema,
-            proto,
-            {n: as_type(i) for n, i in zip(proto.input, inputs, strict=True) if n},
-            {
-                n: onnx.numpy_helper.from_array(i.value, n)
-                for n, i in zip(proto.input, inputs, strict=True)
-                if n and i.value is not None
-            },
-            opset_imports=[onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()],
-            ir_version=10,
-        )
-    except onnx.checker.ValidationError as error:
-        raise ModelFileError(
-            f'{node.op_type} "{node.name}": opset {opset} does not allow what the model gives it: '
-            f"{error}. Export the model with a newer opset, or convert it to float32."
-        ) from error
-    except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError):
-        return unknown
-    return [_from_type_proto(inferred.get(name)) for name in proto.output]
-
-
-def as_type(known: Known) -> onnx.TypeProto:
-    """The type as ONNX writes it; sizes that are not known are left out."""
-    assert known.dtype is not None
-    dims = known.dims
-    return onnx.helper.make_tensor_type_proto(known.dtype.value, None if dims is None else dims)
-
-
-def _from_type_proto(proto: onnx.TypeProto | None) -> Known:
-    if proto is None or not proto.HasField("tensor_type"):
-        return Known()
-    tensor = proto.tensor_type
-    dims = None
-    if tensor.HasField("shape"):
-        dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-    return Known(ir.DataType(tensor.elem_type), dims)

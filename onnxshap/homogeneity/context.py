@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from onnxshap.graph.shapes import Known
+from onnxshap.graph.inference import Known
 from onnxshap.homogeneity.degrees import ANY, CONSTANT, Degree, Offence, largest, scales, spell
 
 SCALABLE = {

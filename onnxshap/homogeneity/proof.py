@@ -7,8 +7,9 @@ from fractions import Fraction
 import onnx_ir as ir
 
 from onnxshap.graph.dependence import node_inputs, reachable
+from onnxshap.graph.inference import Known
 from onnxshap.graph.partition import ancestors_until
-from onnxshap.graph.shapes import Known, infer
+from onnxshap.graph.shapes import infer
 from onnxshap.homogeneity.context import SCALABLE, Context, content, degree_of_constant
 from onnxshap.homogeneity.degrees import ANY, CONSTANT, Degree, Offence, largest, scales
 from onnxshap.homogeneity.registry import RULES

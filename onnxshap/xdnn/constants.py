@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from onnxshap.graph.shapes import RANDOM, run_node
+from onnxshap.graph.inference import RANDOM, run_node
 
 
 class Constants:

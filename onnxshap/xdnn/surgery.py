@@ -8,7 +8,8 @@ import onnx_ir as ir
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.constants import initializer
 from onnxshap.graph.dependence import carries_numbers, reachable
-from onnxshap.graph.shapes import Known, infer
+from onnxshap.graph.inference import Known
+from onnxshap.graph.shapes import infer
 from onnxshap.xdnn.constants import Constants
 
 

@@ -18,7 +18,7 @@ from tests.benchmarks.sections import Options
 from tests.benchmarks.workers import THREADS, two_threads
 
 OUT = Path("out/bench")
-SECTIONS = ["published", "compare", "loads", "x_gradient", "curves", "settle", "scale"]
+SECTIONS = ["published", "compare", "loads", "builds", "x_gradient", "curves", "settle", "scale"]
 SECTIONS += ["capacity"]
 PACKAGES = ["onnxshap", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy", "torch", "torchvision"]
 PACKAGES += ["shap", "captum", "tensorflow", "keras"]

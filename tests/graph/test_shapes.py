@@ -10,9 +10,10 @@ import onnxruntime as ort
 import pytest
 
 from onnxshap.errors import UnsupportedOpError
-from onnxshap.graph import shapes
+from onnxshap.graph import inference
+from onnxshap.graph.inference import Known
 from onnxshap.graph.model import load
-from onnxshap.graph.shapes import Known, infer
+from onnxshap.graph.shapes import infer
 from onnxshap.methods import build_program, named
 from tests.helpers import models
 from tests.helpers.cases import CASES, Case, N, normal
@@ -165,11 +166,11 @@ def test_large_constants_are_not_computed(op: str, monkeypatch: pytest.MonkeyPat
     def refuse(node: ir.Node, *_: object) -> None:
         raise AssertionError(f"{node.op_type} was computed")
 
-    monkeypatch.setattr(shapes, "evaluate", refuse)
+    monkeypatch.setattr(inference, "evaluate", refuse)
     found = inferred(computed(op, LARGE[op]), N=2)["big"]
     assert found.value is None
     assert found.dims is not None
-    assert np.prod(found.dims) > shapes.SMALL  # type: ignore[arg-type]
+    assert np.prod(found.dims) > inference.SMALL  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

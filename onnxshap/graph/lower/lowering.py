@@ -9,7 +9,8 @@ from onnxshap.errors import UnknownShapeError, UnsupportedOpError
 from onnxshap.graph.batch import steady_sizes
 from onnxshap.graph.builder import Builder
 from onnxshap.graph.dependence import QUANTISED, ancestors, node_inputs, rebound
-from onnxshap.graph.shapes import SMALL, Known, declared, draws, infer_node
+from onnxshap.graph.inference import SMALL, Known, draws
+from onnxshap.graph.shapes import declared, infer_node
 
 LIMIT = 10_000
 """Nodes one operator may become. Each takes some milliseconds to build and to compile."""

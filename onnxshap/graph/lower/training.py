@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxshap.graph.batch import is_half
+from onnxshap.graph.inference import draws
 from onnxshap.graph.lower.lowering import Lowering, Rewrite
-from onnxshap.graph.shapes import draws
 
 # ONNX keeps attributes, defaults included, as float32.
 _EPSILON = 9.999999747378751635551452636718750e-06

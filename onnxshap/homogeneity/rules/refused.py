@@ -1,6 +1,6 @@
 """Operators that are not homogeneous, each with the sentence that says why."""
 
-from onnxshap.graph.shapes import RANDOM
+from onnxshap.graph.inference import RANDOM
 from onnxshap.homogeneity.context import Context
 from onnxshap.homogeneity.degrees import CONSTANT, Degree, Offence, largest
 from onnxshap.homogeneity.registry import rule

@@ -107,15 +107,19 @@ def _whole(value: ir.Value | None) -> bool:
 
 def own_range(low: Lowering, value: ir.Value) -> Pair | None:
     """What ``value`` stands for, moved as it was since it was quantised."""
-    found, node = low.pairs.get(value), value.producer()
-    if found is not None or node is None or node.domain or node.op_type not in _MOVES:
-        return found
-    before = own_range(low, given(node, 0))
-    if before is None:
-        return None
-    settings = {name: a.value for name, a in node.attributes.items()}
-    moved = low.op.several(node.op_type, before.number, *node.inputs[1:], **settings)[0]
-    return Pair(before.scale, moved)
+    moves: list[ir.Node] = []
+    while value not in low.pairs:
+        node = value.producer()
+        if node is None or node.domain or node.op_type not in _MOVES:
+            return None
+        moves.append(node)
+        value = given(node, 0)
+    found = low.pairs[value]
+    for node in reversed(moves):
+        settings = {name: a.value for name, a in node.attributes.items()}
+        moved = low.op.several(node.op_type, found.number, *node.inputs[1:], **settings)[0]
+        found = Pair(found.scale, moved)
+    return found
 
 
 # --- com.microsoft's operators in ONNX's ----------------------------------------------------------

@@ -53,24 +53,27 @@ def matmul(low: Lowering, node: ir.Node) -> ir.Value:
 
 def _go_on(low: Lowering, whole: ir.Value) -> None:
     """Let those who read int32 read a float: what they combine it with becomes one, too."""
-    if whole.is_graph_output():
-        raise low.refuse(f'its whole numbers, "{whole.name}", are an output of the model.')
-    for user, _ in whole.uses():
-        if user.op_type in _READ:
-            continue
-        if user.op_type == "DequantizeLinear":
-            low.stand_in(user, _dequantised(low, user))
-            continue
-        if user.domain or user.op_type not in _MOVES | _SUMS:
-            raise low.refuse(
-                f'its whole numbers go into {user.op_type} "{user.name}". Convert them to floats '
-                "there (Cast), or explain a part of the model behind it (inputs=)."
-            )
-        for k, other in enumerate(user.inputs):
-            if other is not None and other is not whole and low.known(other).dtype == _INT32:
-                user.replace_input_with(k, low.cast_before(user, other, ir.DataType.FLOAT))
-        for output in user.outputs:
-            _go_on(low, output)
+    waiting, seen = [whole], {whole}
+    while waiting:
+        whole = waiting.pop()
+        if whole.is_graph_output():
+            raise low.refuse(f'its whole numbers, "{whole.name}", are an output of the model.')
+        for user, _ in whole.uses():
+            if user.op_type in _READ:
+                continue
+            if user.op_type == "DequantizeLinear":
+                low.stand_in(user, _dequantised(low, user))
+                continue
+            if user.domain or user.op_type not in _MOVES | _SUMS:
+                raise low.refuse(
+                    f'its whole numbers go into {user.op_type} "{user.name}". Convert them to '
+                    "floats there (Cast), or explain a part of the model behind it (inputs=)."
+                )
+            for k, other in enumerate(user.inputs):
+                if other is not None and other is not whole and low.known(other).dtype == _INT32:
+                    user.replace_input_with(k, low.cast_before(user, other, ir.DataType.FLOAT))
+            waiting += [o for o in user.outputs if o not in seen]
+            seen.update(user.outputs)
 
 
 def dequantise(low: Lowering, node: ir.Node) -> Outputs | None:

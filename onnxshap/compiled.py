@@ -72,11 +72,11 @@ class Compiled:
     # --- the passes ------------------------------------------------------------------------------
 
     def explicand(
-        self, feeds: dict[str, np.ndarray], stop: Stop | None = None
+        self, feeds: dict[str, np.ndarray], stop: Stop | None = None, threads: int = 0
     ) -> tuple[np.ndarray, DeviceValues]:
         """Run the model forward: outputs [N, *output], and what the pair pass needs."""
         program = self.program
-        session = self._session("explicand", self._explicand_model)
+        session = self._session("explicand", self._explicand_model, threads)
         wanted = [program.output, *(c for c in self.explicand_cut if c != program.output)]
         values = session.run(feeds, wanted, stop)
         outputs = self._samples_first(values[program.output].numpy())
@@ -164,11 +164,13 @@ class Compiled:
     @property
     def device(self) -> str:
         """Where the passes run: "cpu" or "cuda"."""
-        return next((s.device for s in self._sessions.values()), "cpu")
+        with self._lock:
+            return next((s.device for s in self._sessions.values()), "cpu")
 
     def runs(self, which: str) -> int:
         """How often a pass has run: "reference", "explicand" or "pair"."""
-        return sum(s.runs for (name, _), s in self._sessions.items() if name == which)
+        with self._lock:
+            return sum(s.runs for (name, _), s in self._sessions.items() if name == which)
 
     def _samples_first(self, output: np.ndarray) -> np.ndarray:
         axis = self.program.output_batch
@@ -198,7 +200,7 @@ class Compiled:
         moved = np.abs([same[0] - later[0], same[1] - earlier[1]]).max(initial=0)
         return bool(moved > 1e-4 * scale)
 
-    def first_nonfinite(self, feeds: dict[str, np.ndarray]) -> str:
+    def first_nonfinite(self, feeds: dict[str, np.ndarray], stop: Stop | None = None) -> str:
         """Name the first node whose output is not finite for these explicands."""
         model = self.program.model
         inputs = [v for v in model.graph.inputs if v.name in feeds]
@@ -208,14 +210,19 @@ class Compiled:
         floats = [n for n in nodes if (d := n.outputs[0].dtype) and d.is_floating_point()]
         probe = extract(model, inputs, [n.outputs[0] for n in floats])
         session = self._load(probe, "search for non-finite values")
-        values = session.run(feeds, session.outputs)
+        values = session.run(feeds, session.outputs, stop)
         for node in floats:
             if not np.isfinite(values[str(node.outputs[0].name)].numpy()).all():
                 return f'{node.op_type} "{node.name}" (output "{node.outputs[0].name}")'
         return "a value between the nodes"
 
     def require_finite(
-        self, outputs: np.ndarray, feeds: dict[str, np.ndarray], what: str, first: int
+        self,
+        outputs: np.ndarray,
+        feeds: dict[str, np.ndarray],
+        what: str,
+        first: int,
+        stop: Stop | None = None,
     ) -> None:
         """Raise if the model's output is not finite, naming the node where it began.
 
@@ -224,9 +231,10 @@ class Compiled:
         if np.isfinite(outputs).all():
             return
         bad = np.unique(np.nonzero(~np.isfinite(outputs))[0]) + first
+        began = self.first_nonfinite(feeds, stop)
         raise ExecutionError(
             f"the model's output is not finite for {what}(s) {bad.tolist()[:10]}; the first "
-            f"node with a non-finite output is {self.first_nonfinite(feeds)}. Check the input's "
+            f"node with a non-finite output is {began}. Check the input's "
             "range and preprocessing."
         )
 

@@ -42,28 +42,37 @@ class _Group:
 
 @dataclass
 class _Part:
-    """Results of one run: some references, steps and explicands, all targets."""
+    """Results of one run: some references, steps, explicands and targets."""
 
     rows: range
     steps: range
     group: _Group
+    targets: slice
     references: References | None
-    found: list[tuple[slice, dict[str, dict[str, np.ndarray]]]]
-    """By slice of targets, see `Refinement._pairs`."""
+    """Without their values, which are let go."""
+    found: dict[str, dict[str, np.ndarray]]
+    """By kind and source, see `Refinement._pairs`."""
 
 
 class _Once:
-    """What several runs need and one of them makes."""
+    """What several runs need and one of them makes, or fails to make for all of them."""
 
     def __init__(self, make: Callable[[], References | None]) -> None:
         self._make: Callable[[], References | None] | None = make
         self._lock = threading.Lock()
         self._made: References | None = None
+        self._error: Exception | None = None
 
     def __call__(self) -> References | None:
         with self._lock:
             if self._make is not None:
-                self._made, self._make = self._make(), None
+                make, self._make = self._make, None
+                try:
+                    self._made = make()
+                except Exception as error:
+                    self._error = error
+            if self._error is not None:
+                raise self._error
             return self._made
 
 
@@ -149,13 +158,11 @@ class Refinement:
         running, weights = Running(), self._weights
         tasks = self._tasks(plan, groups, seeds.astype(self._program.number))
         for part in self._compiled.workers.ahead(tasks, plan.workers, self.stop):
-            first, last = part.group is groups[0], part.group is groups[-1]
-            if first and not part.steps.start:
+            if part.group is groups[0] and part.targets.start == part.steps.start == 0:
                 chunk = Chunk(self._per_reference, part.references, plan.steps < len(weights))
             here = slice(part.group.start - start, part.group.stop - start)
-            for some, found in part.found:
-                chunk.place(found, some, here, seeds.shape[:2])
-            if not last:
+            chunk.place(part.found, part.targets, here, seeds.shape[:2])
+            if part.group is not groups[-1] or part.targets.stop < len(seeds):
                 continue
             self.done += len(part.rows) * len(part.steps)
             if part.steps.stop < len(weights):
@@ -196,7 +203,7 @@ class Refinement:
             last = min(first + size, stop)
             feeds = self._rows(first, last)
             found, values = self._compiled.explicand(self._as_fed(feeds), self.stop)
-            self._compiled.require_finite(found, self._as_fed(feeds), "explicand", first)
+            self._compiled.require_finite(found, self._as_fed(feeds), "explicand", first, self.stop)
             outputs.append(found)
             keep = stop - start <= 4 * size or not self._compiled.explicand_cut
             groups.append(_Group(first, last, feeds, values if keep else None))
@@ -220,7 +227,7 @@ class Refinement:
         types = {name: spec.dtype for name, spec in self._inputs.specs.items()}
         sources = [s for s in self._program.sources if s in own]
         sizes = [math.prod(own[s]) * types[s].itemsize for s in sources]
-        plan = Plan.of(
+        return Plan.of(
             explicands=explicands,
             references=self.references,
             targets=targets,
@@ -232,10 +239,8 @@ class Refinement:
             device=self._compiled.device,
             processors=self._compiled.workers.count,
             apart=not self._program.separable,
+            chunk=self._chunk,
         )
-        if self._chunk is not None:
-            plan = replace(plan, references=min(plan.references, self._chunk))
-        return plan
 
     # --- runs ------------------------------------------------------------------------------------
 
@@ -251,7 +256,10 @@ class Refinement:
                 steps = range(begin, min(begin + plan.steps, len(self._weights)))
                 for group in groups:
                     own = seeds[:, group.start - groups[0].start : group.stop - groups[0].start]
-                    yield partial(self._part, plan, group, references, rows, steps, own)
+                    for place in range(0, len(seeds), plan.targets):
+                        some = slice(place, min(place + plan.targets, len(seeds)))
+                        what = rows, steps, group, some
+                        yield partial(self._part, plan, what, references, own[some])
 
     def _reference(self, plan: Plan, groups: list[_Group], rows: range) -> References | None:
         """Results of the reference pass, from the cache where they are kept."""
@@ -269,7 +277,7 @@ class Refinement:
             found = compiled.reference(self._as_fed(feeds), rows, self.stop, plan.threads)
             if found.outputs is not None:
                 given = self._as_fed(feeds)
-                compiled.require_finite(found.outputs, given, "reference", rows.start)
+                compiled.require_finite(found.outputs, given, "reference", rows.start, self.stop)
             if rows.stop <= plan.cached_references and not held:
                 background.keep(compiled, plan.references, found)
         return found
@@ -277,23 +285,19 @@ class Refinement:
     def _part(
         self,
         plan: Plan,
-        group: _Group,
+        what: tuple[range, range, _Group, slice],
         made: Callable[[], References | None],
-        rows: range,
-        steps: range,
-        seeds: np.ndarray,
+        seed: np.ndarray,
     ) -> _Part:
-        """Run the backward pass of some explicands and all targets against some references."""
+        """Run the backward pass once: of some explicands and targets against some references."""
+        rows, steps, group, _ = what
         references, values, own = made(), group.values, self._program.filled.items()
         if values is None:
-            _, values = self._compiled.explicand(self._as_fed(group.feeds), self.stop)
+            feeds = self._as_fed(group.feeds)
+            _, values = self._compiled.explicand(feeds, self.stop, plan.threads)
         filled = {name: f.fill(group.feeds, rows, steps) for name, f in own}
-        part = _Part(rows, steps, group, references, [])
-        for first in range(0, len(seeds), plan.targets):
-            some = slice(first, min(first + plan.targets, len(seeds)))
-            found = self._pairs(values | filled, references, seeds[some], steps, plan.threads)
-            part.found.append((some, found))
-        return part
+        found = self._pairs(values | filled, references, seed, steps, plan.threads)
+        return _Part(*what, references and replace(references, values={}), found)
 
     def _pairs(
         self,

@@ -10,9 +10,11 @@ import onnx_ir as ir
 from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.windows import Windows
 
+Channels = tuple[int | None, int | None]
+
 
 def adjoint(
-    ctx: Context, g: ir.Value, weights: ir.Value, channels: tuple[int, int], w: Windows, group: int
+    ctx: Context, g: ir.Value, weights: ir.Value, channels: Channels, w: Windows, group: int
 ) -> ir.Value:
     """Image [P, C, *size] that g [P, O, *windows] flows back to; flat form.
 
@@ -20,7 +22,7 @@ def adjoint(
     """
     reach = [d * (k - 1) for d, k in zip(w.dilations, w.kernel, strict=True)]
     begin = [r - b for r, b in zip(reach, w.begin, strict=True)]
-    if set(w.strides) == {1}:
+    if set(w.strides) == {1} and None not in channels:
         pads = begin + [r - e for r, e in zip(reach, w.end, strict=True)]
     elif channels == (group, 1) and len(w.kernel) == 2 and w.sizes_known:
         # A channel's own convolution is so small that zeros in it cost less than a ConvTranspose,
@@ -51,7 +53,7 @@ def _apart(ctx: Context, g: ir.Value, strides: list[int], sizes: list[int]) -> i
 
 
 def _adjoint_weights(
-    ctx: Context, weights: ir.Value, channels: tuple[int, int], group: int, kernel: list[int]
+    ctx: Context, weights: ir.Value, channels: Channels, group: int, kernel: list[int]
 ) -> ir.Value:
     """[O, C/group, *kernel] -> [C, O/group, *kernel], kernels reversed."""
     op, rank, (outputs, inputs) = ctx.op, len(kernel), channels
@@ -59,6 +61,8 @@ def _adjoint_weights(
         if group == 1:
             weights = op.Transpose(weights, perm=[1, 0, *range(2, 2 + rank)])
         else:
+            assert outputs is not None
+            assert inputs is not None
             weights = op.Reshape(weights, [group, outputs // group, inputs, *kernel])
             weights = op.Transpose(weights, perm=[0, 2, 1, *range(3, 3 + rank)])
             weights = op.Reshape(weights, [group * inputs, outputs // group, *kernel])

@@ -124,7 +124,7 @@ class Lift:
         return repeated
 
     def once(self, value: ir.Value) -> ir.Value:
-        """What a value is `repeat`ed from; itself where it is not. The two add up alike."""
+        """What a value is `repeat`ed from; itself where it is not. For adding to a full value."""
         return self._once.get(value, value)
 
     def unflatten(

@@ -29,7 +29,7 @@ class Plan:
     workers: int
     """How many chunks to run at once."""
     threads: int
-    """How many processors a chunk is run by; 0: all."""
+    """How many processors a chunk is run by: 1, or 0 for all."""
 
     @classmethod
     def of(
@@ -46,21 +46,27 @@ class Plan:
         device: str = "cpu",
         processors: int = 1,
         apart: bool = False,
+        chunk: int | None = None,
     ) -> "Plan":
         """Plan a run.
 
         ``pair_bytes``: peak activations of one (explicand, reference, target) at one step;
         ``cut_bytes``: what is kept of one reference; ``result_bytes``: attributions of one
         explicand and target. References are taken one by one where their steps are not run at once.
-        ``apart``: nothing can be run together at all.
+        ``apart``: nothing can be run together at all. ``chunk``: the most references in one.
 
         Chunks run side by side, each by one of the ``processors`` where there are enough of them:
         what one operator leaves in a processor's cache the next one finds there, and none waits.
+        Chunks of references depend on no number of explicands, so that what is kept of them serves.
         """
         budget = max_memory or (_DEVICE_MEMORY if device == "cuda" else DEFAULT_MEMORY)
-        most = (budget - min(budget // 2, references * cut_bytes)) // 2 // _SLACK
-        pair = max(1, pair_bytes)
-        workers = max(1, min(1 if device == "cuda" else processors, most // pair))
+        kept, pair = references * cut_bytes, max(1, pair_bytes)
+        # References that are not kept are there while they are worked on.
+        passing = cut_bytes if kept > budget // 2 else 0
+        most = (budget - min(budget // 2, kept)) // 2 // _SLACK
+        pieces = references * steps if references * steps > 1 else explicands
+        processors = 1 if device == "cuda" else min(processors, pieces)
+        workers = max(1, min(processors, most // (pair + passing)))
         most //= workers
         enough = _ENOUGH[device] // min(workers, 2)
         pairs = 1 if apart else max(1, min(most, enough) // pair)
@@ -68,15 +74,18 @@ class Plan:
         k = 1 if apart else even(targets, max(1, most // pair))
         s = max(1, min(steps, pairs // k))
         alike = max(math.ceil(references / workers), _WORTH // pair)
-        m = even(references, min(alike, max(1, pairs // (k * s)))) if s == steps else 1
+        limits = [alike, pairs // (k * s), most // passing if passing else references]
+        m = even(references, max(1, min([*limits, chunk or references]))) if s == steps else 1
         n = max(1, min(explicands, pairs // (k * s * m)))
-        chunks = math.ceil(references / m) * math.ceil(steps / s) * math.ceil(explicands / n)
-        workers = min(workers, chunks)
+        runs = [references / m, steps / s, explicands / n, targets / k]
+        # Two ways to run and no more: each is a session of its own, with weights of its own.
+        if 2 * math.prod(map(math.ceil, runs)) < workers:
+            workers = 1
+        workers = min(workers, math.prod(map(math.ceil, runs)))
         cached = budget // 2 // max(1, cut_bytes)
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
         held = max(n, results // max(1, 3 * result_bytes * targets))
-        threads = 0 if workers == 1 else processors // workers
-        return cls(n, m, k, s, int(cached), held, workers, threads)
+        return cls(n, m, k, s, int(cached), held, workers, 0 if workers == 1 else 1)
 
 
 def even(count: int, most: int) -> int:

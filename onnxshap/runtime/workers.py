@@ -86,7 +86,8 @@ class Workers:
         except BaseException:
             if not future.done():  # the wait was interrupted, not the run
                 options.terminate = True
-                future.exception()
+                if not future.cancel():
+                    future.exception()
             raise
 
     def ahead(self, tasks: Iterable[Callable[[], T]], count: int, stop: Stop) -> Iterator[T]:
@@ -97,21 +98,28 @@ class Workers:
         # Another one waits where no more than there should be can be at work anyway.
         most = count + (count >= self.count)
         under_way: deque[Future[T]] = deque()
+        complete = False
         try:
             for task in tasks:
                 under_way.append(self._pool.submit(self._inside, task))
                 while len(under_way) >= most:
-                    yield under_way[0].result()
-                    under_way.popleft()
+                    yield self._first(under_way)
             while under_way:
-                yield under_way[0].result()
-                under_way.popleft()
+                yield self._first(under_way)
+            complete = True
         finally:
-            if under_way:
+            if not complete:
                 stop.ask()
             for future in under_way:
                 if not future.cancel():
                     future.exception()
+
+    @staticmethod
+    def _first(under_way: deque[Future[T]]) -> T:
+        """Wait for the first, which stays among the others until then, and hand it over."""
+        result = under_way[0].result()
+        under_way.popleft()
+        return result
 
     def _inside(self, task: Callable[[], T]) -> T:
         self._here.inside = True

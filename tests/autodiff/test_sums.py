@@ -45,3 +45,31 @@ def test_a_pooled_gate_copies_nothing(
     repeats = [n for n in program.model.graph if n.op_type == "Expand"]
     used = {v for n in program.model.graph for v in n.inputs}
     assert not [n for n in repeats if n.outputs[0] in used]
+
+
+@pytest.mark.parametrize("separable", [True, False])
+def test_sums_of_nothing_but_repeats_are_whole(separable: bool, rng: np.random.Generator) -> None:
+    """y = tanh(row means) + sigmoid(column means) of x: each repeats along the other's axis."""
+    nodes = [
+        node("ReduceMean", ["x", "one"], ["rows"]),
+        node("ReduceMean", ["x", "two"], ["columns"]),
+        node("Tanh", ["rows"], ["t"]),
+        node("Sigmoid", ["columns"], ["s"]),
+        node("Add", ["t", "s"], ["y"]),
+    ]
+    ends = {"x": (np.float64, ["N", 3, 4])}, {"y": (np.float64, ["N", 3, 4])}
+    axes = {"one": np.array([1]), "two": np.array([2])}
+    model = onnxshap.load(models.graph(nodes, *ends, axes))
+    program = build_program(model, named("deepshap"), separable=separable)
+    x, r = rng.normal(size=(1, 3, 4)), rng.normal(size=(1, 3, 4))
+    seed = np.ones((1, 1, 3, 4) if separable else (1, 3, 4))
+    feeds = {"x": x, program.references["x"]: r, program.seed: seed}
+    graph = ir.serde.serialize_model(program.model)
+    found = ReferenceEvaluator(graph).run([program.contributions["x"]], feeds)[0]
+
+    def total(v: np.ndarray) -> float:
+        rows, columns = v.mean(1, keepdims=True), v.mean(2, keepdims=True)
+        return float((np.tanh(rows) + 1 / (1 + np.exp(-columns))).sum())
+
+    assert found.size == x.size
+    np.testing.assert_allclose(found.sum(), total(x) - total(r), rtol=0, atol=1e-12)

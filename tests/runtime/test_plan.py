@@ -1,5 +1,7 @@
 from itertools import product
 
+import pytest
+
 from onnxshap.runtime.plan import DEFAULT_MEMORY, Plan, even
 
 MIB = 2**20
@@ -42,16 +44,37 @@ def test_every_plan_keeps_its_promises() -> None:
         assert 1 <= plan.workers <= processors
         assert plan.workers * plan.threads <= processors
         assert 6 * plan.workers * work <= max(budget - kept, 6 * pair_bytes)
+        if references * 24 * MIB > budget / 2:  # those not kept are there while worked on
+            passing = plan.references * 24 * MIB
+            assert 6 * plan.workers * passing <= max(budget - kept, 6 * passing)
         assert plan.cached_references * 24 * MIB <= budget / 2
 
 
-def test_chunks_of_references_do_not_depend_on_the_number_of_explicands() -> None:
+@pytest.mark.parametrize("processors", [1, 2, 8])
+def test_chunks_of_references_do_not_depend_on_the_number_of_explicands(processors: int) -> None:
     """Otherwise what is kept of them would be thrown away between calls."""
     plans = [
-        Plan.of(explicands=n, references=100, targets=1, max_memory=None, **LITE0)
+        Plan.of(
+            explicands=n,
+            references=100,
+            targets=1,
+            max_memory=None,
+            processors=processors,
+            **LITE0,
+        )
         for n in (1, 3, 500)
     ]
     assert len({p.references for p in plans}) == 1
+    assert {p.threads for p in plans} == ({0} if processors == 1 else {1})  # one session
+
+
+def test_a_single_chunk_has_all_memory_whatever_the_processors() -> None:
+    sizes = {"pair_bytes": MIB, "cut_bytes": MIB, "result_bytes": MIB, "steps": 1}
+    plans = [
+        Plan.of(explicands=1, references=1, targets=1000, max_memory=None, processors=p, **sizes)
+        for p in (1, 2, 16, 64)
+    ]
+    assert len({(p.targets, p.workers, p.threads) for p in plans}) == 1
 
 
 def test_chunks_are_as_many_as_processors_where_that_is_worth_it() -> None:
@@ -65,7 +88,8 @@ def test_chunks_are_as_many_as_processors_where_that_is_worth_it() -> None:
     assert [plan(MIB, processors=2).workers, plan(MIB, processors=2).references] == [2, 5]
     assert [plan(1000, processors=2).workers, plan(1000, processors=2).references] == [1, 10]
     assert plan(14 * MIB, 1, processors=2).threads == 0  # one chunk, by all of them
-    assert plan(14 * MIB, 3, processors=8).threads == 2
+    few = plan(14 * MIB, 3, processors=8)
+    assert (few.workers, few.threads) == (3, 1)
     assert plan(14 * MIB, processors=8, device="cuda").workers == 1  # type: ignore[arg-type]
 
 

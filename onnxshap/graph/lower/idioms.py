@@ -99,12 +99,15 @@ IDIOMS: dict[str, Rewrite] = {
 
 
 def _inner(low: Lowering, node: ir.Node, op_type: str) -> ir.Node | None:
-    """The node of this operator that ``node`` is a function of, unless its value must stay."""
+    """The node of this operator that ``node`` alone is a function of, if its value need not stay.
+
+    Where others read it too, as an entropy does, two rules for one value would have to agree.
+    """
     value = node.inputs[0]
     inner = value.producer() if value is not None else None
     if value is None or inner is None or inner.op_type != op_type or inner.domain:
         return None
-    return None if low.asked(value) else inner
+    return None if low.asked(value) or len(value.uses()) > 1 else inner
 
 
 def _maker(value: ir.Value | None, op_type: str) -> ir.Node | None:

@@ -61,7 +61,7 @@ def _of_weights(
 
 
 def _of_image(ctx: Context, g: ir.Value, w: Windows) -> ir.Value:
-    weights, (outputs, inputs) = ctx.x(1), ctx.known_dims([0, 1], 1)
+    weights, (outputs, inputs, *_) = ctx.x(1), ctx.dims(1)
     g, factor = ctx.lift.unscaled(g)
     if factor is not None:  # of a BatchNormalization: into the weights, once, not into every g
         weights = ctx.op.Mul(weights, ctx.op.Unsqueeze(factor, [1]))

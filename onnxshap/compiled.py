@@ -119,6 +119,9 @@ class Compiled:
 
     def _session(self, which: str, model: ir.Model, threads: int = 0) -> Session:
         with self._lock:
+            # Rather one thread at once than another session, with weights of its own, to wait for.
+            if which != "explicand" and (which, 1) in self._sessions:
+                threads = 1
             if (which, threads) not in self._sessions:
                 # A one-shot file's references are folded by plain kernels. By the same kernels
                 # here, the file's numbers are these: where explicand and reference nearly meet at

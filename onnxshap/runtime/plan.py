@@ -65,10 +65,12 @@ class Plan:
         passing = cut_bytes if kept > budget // 2 else 0
         most = (budget - min(budget // 2, kept)) // 2 // _SLACK
         pieces = references * steps if references * steps > 1 else explicands
-        processors = 1 if device == "cuda" else min(processors, pieces)
-        workers = max(1, min(processors, most // (pair + passing)))
+        workers = min(1 if device == "cuda" else processors, pieces, most // (pair + passing))
+        # Two ways to run and no more: each is a session of its own, with weights of its own.
+        beside = workers > 1 and 2 * workers >= processors
+        workers = workers if beside else 1
         most //= workers
-        enough = _ENOUGH[device] // min(workers, 2)
+        enough = _ENOUGH[device] // (2 if beside else 1)
         pairs = 1 if apart else max(1, min(most, enough) // pair)
         # Targets share what a pair of samples costs once, so together they are worth more memory.
         k = 1 if apart else even(targets, max(1, most // pair))
@@ -78,14 +80,11 @@ class Plan:
         m = even(references, max(1, min([*limits, chunk or references]))) if s == steps else 1
         n = max(1, min(explicands, pairs // (k * s * m)))
         runs = [references / m, steps / s, explicands / n, targets / k]
-        # Two ways to run and no more: each is a session of its own, with weights of its own.
-        if 2 * math.prod(map(math.ceil, runs)) < workers:
-            workers = 1
         workers = min(workers, math.prod(map(math.ceil, runs)))
         cached = budget // 2 // max(1, cut_bytes)
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
         held = max(n, results // max(1, 3 * result_bytes * targets))
-        return cls(n, m, k, s, int(cached), held, workers, 0 if workers == 1 else 1)
+        return cls(n, m, k, s, int(cached), held, workers, int(beside))
 
 
 def even(count: int, most: int) -> int:

@@ -88,8 +88,9 @@ def test_chunks_are_as_many_as_processors_where_that_is_worth_it() -> None:
     assert [plan(MIB, processors=2).workers, plan(MIB, processors=2).references] == [2, 5]
     assert [plan(1000, processors=2).workers, plan(1000, processors=2).references] == [1, 10]
     assert plan(14 * MIB, 1, processors=2).threads == 0  # one chunk, by all of them
-    few = plan(14 * MIB, 3, processors=8)
-    assert (few.workers, few.threads) == (3, 1)
+    few, enough = (plan(14 * MIB, n, processors=8) for n in (3, 4))
+    assert (few.workers, few.threads) == (1, 0)
+    assert (enough.workers, enough.threads) == (4, 1)
     assert plan(14 * MIB, processors=8, device="cuda").workers == 1  # type: ignore[arg-type]
 
 

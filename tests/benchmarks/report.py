@@ -8,7 +8,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,7 @@ def _published(found: Data) -> str:
     for net in nets.STOCK:
         line = [nets.STOCK[net]]
         for name in AS_PUBLISHED:
-            cell = found.get(f"{net}/{name}")
-            if cell is None:
-                line.append("")
-            elif "error" in cell:
-                line.append(_short(cell["error"]))
-            else:
-                line.append(f"sum {cell['sum']:.4g}, true {cell['expected']:.4g}")
+            line.append(_said(found.get(f"{net}/{name}"), _sum_and_truth))
         rows.append(line)
     return _section(
         "Peers on torchvision's nets as they are",
@@ -251,16 +245,7 @@ def _capacity(found: Data) -> str:
     for name, contender in CONTENDERS.items():
         line = [contender.title]
         for net in (nets.LITE0, "resnet50"):
-            cell = found.get(f"{net}/{name}")
-            if cell is None:
-                line.append("")
-            elif "error" in cell:
-                line.append(_short(cell["error"]))
-            else:
-                most = max(map(int, cell["peaks"]))
-                more = " or more" if cell["largest"] == most else ""
-                at = _bytes(cell["peaks"].get(str(cell["largest"])))
-                line.append(f"{cell['largest']}{more} ({at})")
+            line.append(_said(found.get(f"{net}/{name}"), _most_references))
         if any(line[1:]):
             rows.append(line)
     return _section(
@@ -369,6 +354,22 @@ def _ratio(own: float | None, other: float | None) -> str:
 
 def _bytes(size: float | None) -> str:
     return "" if size is None else f"{size / 2**20:,.0f} MB"
+
+
+def _said(cell: Data | None, tell: Callable[[Data], str]) -> str:
+    """What a measured cell tells, or its error; nothing where it was not measured."""
+    if cell is None:
+        return ""
+    return _short(cell["error"]) if "error" in cell else tell(cell)
+
+
+def _sum_and_truth(cell: Data) -> str:
+    return f"sum {cell['sum']:.4g}, true {cell['expected']:.4g}"
+
+
+def _most_references(cell: Data) -> str:
+    more = " or more" if cell["largest"] == max(map(int, cell["peaks"])) else ""
+    return f"{cell['largest']}{more} ({_bytes(cell['peaks'].get(str(cell['largest'])))})"
 
 
 def _share(part: float | None) -> str:

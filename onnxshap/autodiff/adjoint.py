@@ -11,6 +11,9 @@ from onnxshap.autodiff.context import Context
 from onnxshap.autodiff.windows import Windows
 
 Channels = tuple[int | None, int | None]
+_FEW = 8
+"""Channels of an image below which its convolution is slower than a ConvTranspose: the runtime's
+CPU kernel computes 8 or 16 at once, as vectors go, and lets the rest go by."""
 
 
 def adjoint(
@@ -20,6 +23,8 @@ def adjoint(
 
     ``weights`` [O, C/group, *kernel], ``channels``: O and C/group.
     """
+    if group == 1 and (channels[1] or _FEW) < _FEW and len(w.kernel) == 2 and w.sizes_known:
+        return _transposed(ctx, g, weights, w, group)
     reach = [d * (k - 1) for d, k in zip(w.dilations, w.kernel, strict=True)]
     begin = [r - b for r, b in zip(reach, w.begin, strict=True)]
     if set(w.strides) == {1} and None not in channels:

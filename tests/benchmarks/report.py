@@ -157,6 +157,28 @@ def _not_measured(
     return [f"about {a}" if a else "" for a in about] + [""] * 4
 
 
+def _kernels(found: Data) -> str:
+    kinds = {"products": "convolutions, products", "transposed": "transposed convolutions"}
+    kinds |= {"elementwise": "element by element", "windows": "windows, means, scatter"}
+    kinds |= {"layout": "layout, copies", "rest": "rest"}
+    rows = []
+    for net, cell in found.items():
+        forward = sum(cell["forward"].values())
+        for which, title in PASSES.items():
+            spent = cell[which]
+            whole = sum(spent.values())
+            line = [nets.TITLES[net], title, *(f"{spent[kind]:.1f}" for kind in kinds)]
+            rows.append([*line, f"{whole:.1f}", f"{whole / forward:.2f}x"])
+    return _section(
+        "Where the time goes",
+        "Milliseconds in the runtime's kernels, one target, 10 references, by its own profile, "
+        "which adds some to each. A forward run and a pair by one thread each, as many side by "
+        "side as processors; the explicand's pass by both threads, while nothing else runs.",
+        ["net", "run", *kinds.values(), "all", "/ forward run"],
+        rows,
+    )
+
+
 def _loads(found: Data) -> str:
     stages = ["session", "load", "build", "first", "again", "export", "file_session"]
     rows = []
@@ -288,12 +310,14 @@ def _scale(found: Data) -> str:
     return f"{memory}\n\n{table}"
 
 
+PASSES = {"forward": "forward", "pair": "each pair", "explicand": "explicand"}
 WRITERS = {
     "published": _published,
     "compare": _compare,
     "settle": _settle,
     "scale": _scale,
     "capacity": _capacity,
+    "kernels": _kernels,
     "loads": _loads,
     "builds": _builds,
     "x_gradient": _x_gradient,

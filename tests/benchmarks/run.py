@@ -18,8 +18,8 @@ from tests.benchmarks.sections import Options
 from tests.benchmarks.workers import THREADS, two_threads
 
 OUT = Path("out/bench")
-SECTIONS = ["published", "compare", "loads", "builds", "x_gradient", "curves", "settle", "scale"]
-SECTIONS += ["capacity"]
+SECTIONS = ["published", "compare", "kernels", "loads", "builds", "x_gradient", "curves", "settle"]
+SECTIONS += ["scale", "capacity"]
 PACKAGES = ["onnxshap", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy", "torch", "torchvision"]
 PACKAGES += ["shap", "captum", "tensorflow", "keras"]
 

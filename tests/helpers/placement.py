@@ -1,4 +1,4 @@
-"""Where nodes ran, read out of the runtime's own profile."""
+"""Where nodes ran and how long, read out of the runtime's own profile."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ class Ran(NamedTuple):
     provider: str
     outputs: tuple[tuple[str, int], ...]
     """Type and number of elements of each."""
+    microseconds: int
 
     @property
     def copies(self) -> bool:
@@ -53,15 +54,19 @@ def profiled(folder: Path) -> Iterator[Callable[[], list[Ran]]]:
         made.append(make(model, options, *rest, **named))
         return made[-1]
 
-    def nodes() -> Iterator[Ran]:
-        for number, one in enumerate(made):
-            for event in json.loads(Path(one.end_profiling()).read_text()):
-                told = event.get("args", {})
-                if event.get("cat") == "Node" and "provider" in told:
-                    shapes = [next(iter(o.items())) for o in told.get("output_type_shape", [])]
-                    sizes = tuple((dtype, int(np.prod(dims))) for dtype, dims in shapes)
-                    node = number, told["node_index"]
-                    yield Ran(node, told["op_name"], told["provider"], sizes)
+    def nodes() -> list[Ran]:
+        return [node for number, one in enumerate(made) for node in ran(one, number)]
 
     with mock.patch.object(ort, "InferenceSession", session):
-        yield lambda: list(nodes())
+        yield nodes
+
+
+def ran(session: ort.InferenceSession, number: int = 0) -> Iterator[Ran]:
+    """End the profile of a session and read which nodes ran, each as often as it did."""
+    for event in json.loads(Path(session.end_profiling()).read_text()):
+        told = event.get("args", {})
+        if event.get("cat") == "Node" and "provider" in told:
+            shapes = [next(iter(o.items())) for o in told.get("output_type_shape", [])]
+            sizes = tuple((dtype, int(np.prod(dims))) for dtype, dims in shapes)
+            node = number, told["node_index"]
+            yield Ran(node, told["op_name"], told["provider"], sizes, event["dur"])

@@ -78,9 +78,10 @@ class Plan:
         alike = max(math.ceil(references / workers), _WORTH // pair)
         limits = [alike, pairs // (k * s), most // passing if passing else references]
         m = even(references, max(1, min([*limits, chunk or references]))) if s == steps else 1
-        n = max(1, min(explicands, pairs // (k * s * m)))
-        runs = [references / m, steps / s, explicands / n, targets / k]
-        workers = min(workers, math.prod(map(math.ceil, runs)))
+        runs = math.prod(map(math.ceil, [references / m, steps / s, targets / k]))
+        alike = max(math.ceil(explicands * runs / workers), _WORTH // pair)
+        n = max(1, min(explicands, alike, pairs // (k * s * m)))
+        workers = min(workers, runs * math.ceil(explicands / n))
         cached = budget // 2 // max(1, cut_bytes)
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
         held = max(n, results // max(1, 3 * result_bytes * targets))

@@ -94,6 +94,24 @@ def test_chunks_are_as_many_as_processors_where_that_is_worth_it() -> None:
     assert plan(14 * MIB, processors=8, device="cuda").workers == 1  # type: ignore[arg-type]
 
 
+def test_explicands_keep_all_processors_at_work_where_references_do_not() -> None:
+    def chunks(explicands: int, references: int, pair_bytes: int) -> tuple[int, int]:
+        sizes = {**LITE0, "pair_bytes": pair_bytes}
+        plan = Plan.of(
+            explicands=explicands,
+            references=references,
+            targets=1,
+            max_memory=None,
+            processors=2,
+            **sizes,
+        )
+        return plan.explicands, plan.workers
+
+    assert chunks(64, 1, MIB // 8) == (32, 2)
+    assert chunks(64, 1, 1000) == (64, 1)  # too little to be worth a second run
+    assert chunks(64, 10, MIB // 8) == (32, 2)  # two chunks of references, in four runs
+
+
 def test_more_memory_is_used() -> None:
     small, large = (
         Plan.of(explicands=1, references=100, targets=1, max_memory=m, **LITE0)

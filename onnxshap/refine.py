@@ -24,7 +24,7 @@ from onnxshap.errors import UnknownShapeError
 from onnxshap.explanation import Explanation
 from onnxshap.inputs import Inputs, release
 from onnxshap.methods.program import Program
-from onnxshap.runtime.plan import Plan
+from onnxshap.runtime.plan import HELD, Plan
 from onnxshap.runtime.session import DeviceValue
 from onnxshap.runtime.workers import Stop
 from onnxshap.targets import Target, TargetSpec, expected_targets
@@ -119,7 +119,7 @@ class Refinement:
         return self._engine.compiled
 
     def blocks(self, count: int) -> list[tuple[int, int]]:
-        """Ranges of explicands whose results are held in float64 at once."""
+        """Ranges of explicands that are held at once, their results in float64."""
         if not count:
             return [(0, 0)]
         self._confirm(0)
@@ -205,7 +205,8 @@ class Refinement:
             found, values = self._compiled.explicand(self._as_fed(feeds), self.stop)
             self._compiled.require_finite(found, self._as_fed(feeds), "explicand", first, self.stop)
             outputs.append(found)
-            keep = stop - start <= 4 * size or not self._compiled.explicand_cut
+            # In a stream there may be more: those are run forward again for each chunk.
+            keep = stop - start <= HELD * size or not self._compiled.explicand_cut
             groups.append(_Group(first, last, feeds, values if keep else None))
         return groups, np.concatenate(outputs)
 

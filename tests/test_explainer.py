@@ -418,6 +418,18 @@ def test_siblings_build_and_compile_nothing_and_share_reference_work(
     close(other(x).attributions, Explainer(cnn, background[:5], target=2)(x).attributions)
 
 
+def test_explicands_are_run_forward_once_however_many_chunks(
+    cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray
+) -> None:
+    many = np.concatenate([x] * 5)
+    tight = Explainer(cnn, background, target=2, max_memory=1)
+    found = tight(many)
+    compiled = tight._engine.compiled
+    assert compiled.runs("pair") == len(many) * len(background)
+    assert compiled.runs("explicand") <= len(many) + 3  # and three to confirm: samples are apart
+    close(found.attributions[: len(x)], tight(x).attributions)
+
+
 def test_references_that_do_not_fit_are_computed_again(
     cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray
 ) -> None:

@@ -12,6 +12,7 @@ _ENOUGH = {"cpu": 40 * 2**20, "cuda": 2 * 2**30}
 Half as many for one processor of several."""
 _WORTH = 2**20  # bytes of work below which a chunk is not worth a run of its own
 _LEAST = 32 * 2**20  # bytes of results held at once in any case: fewer would repeat reference work
+HELD = 4  # chunks of explicands of which all is held at once that their forward pass gave
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Plan:
     cached_references: int
     """How many references' activations fit beside the work, to be kept between calls."""
     accumulated: int
-    """How many explicands' results to hold at once."""
+    """How many explicands to hold at once, what their forward pass gave and their results."""
     workers: int
     """How many chunks to run at once."""
     threads: int
@@ -84,7 +85,7 @@ class Plan:
         workers = min(workers, runs * math.ceil(explicands / n))
         cached = budget // 2 // max(1, cut_bytes)
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
-        held = max(n, results // max(1, 3 * result_bytes * targets))
+        held = max(n, min(HELD * n, results // max(1, 3 * result_bytes * targets)))
         return cls(n, m, k, s, int(cached), held, workers, int(beside))
 
 

@@ -139,7 +139,7 @@ def test_choosing_a_node_finds_its_cut_and_its_map(profiled: GraphView) -> None:
     assert profiled._map["note"] == "12 x 12, sum over 6 channels"
     values = np.frombuffer(profiled._map_values, np.float32)
     assert values.sum() == pytest.approx(profiled._profile["sums"][2], rel=1e-4)
-    profiled.selected = "multiplier/conv0/Conv_0"  # what runs backward through conv0
+    profiled.selected = "multiplier/conv0/ConvTranspose_0"  # what runs backward through conv0
     assert profiled._cut == 1
     profiled.selected = "batch/Shape_0"
     assert profiled._cut == -1

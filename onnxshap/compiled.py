@@ -59,6 +59,8 @@ class Compiled:
         self._explicand_model = parts.first
         self.explicand_cut = parts.cut
         """Values of the explicand pass, beside the inputs, that the pair pass reads."""
+        self.explicand_bytes = sum(own_bytes[n] for n in self.explicand_cut)
+        """Bytes kept of one explicand."""
         self._pair_model = parts.second
         self.cut_bytes = sum(
             own_bytes[n] for n in (*self._reference_cut, *program.references.values())

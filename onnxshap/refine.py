@@ -24,7 +24,7 @@ from onnxshap.errors import UnknownShapeError
 from onnxshap.explanation import Explanation
 from onnxshap.inputs import Inputs, release
 from onnxshap.methods.program import Program
-from onnxshap.runtime.plan import HELD, Plan
+from onnxshap.runtime.plan import Plan
 from onnxshap.runtime.session import DeviceValue
 from onnxshap.runtime.workers import Stop
 from onnxshap.targets import Target, TargetSpec, expected_targets
@@ -197,16 +197,16 @@ class Refinement:
 
     def _forward(self, start: int, stop: int) -> tuple[list[_Group], np.ndarray]:
         """Run the model on the explicands, in groups; small results are kept for the pair pass."""
-        size = self._plan(stop - start, expected_targets(self._spec)).explicands
+        plan = self._plan(stop - start, expected_targets(self._spec))
+        # In a stream there may be more: those are run forward again for each chunk.
+        keep = stop - start <= plan.accumulated or not self._compiled.explicand_cut
         groups, outputs = [], []
-        for first in range(start, stop, size):
-            last = min(first + size, stop)
+        for first in range(start, stop, plan.explicands):
+            last = min(first + plan.explicands, stop)
             feeds = self._rows(first, last)
             found, values = self._compiled.explicand(self._as_fed(feeds), self.stop)
             self._compiled.require_finite(found, self._as_fed(feeds), "explicand", first, self.stop)
             outputs.append(found)
-            # In a stream there may be more: those are run forward again for each chunk.
-            keep = stop - start <= HELD * size or not self._compiled.explicand_cut
             groups.append(_Group(first, last, feeds, values if keep else None))
         return groups, np.concatenate(outputs)
 
@@ -235,6 +235,7 @@ class Refinement:
             steps=len(self._weights),
             pair_bytes=self._compiled.pair_bytes,
             cut_bytes=self._compiled.cut_bytes,
+            explicand_bytes=self._compiled.explicand_bytes,
             result_bytes=2 * sum(sizes) or self._compiled.pair_bytes,
             max_memory=self._max_memory,
             device=self._compiled.device,

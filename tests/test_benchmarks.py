@@ -12,6 +12,7 @@ import pytest
 from tests.benchmarks import report
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.sections.capacity import LIMIT
+from tests.benchmarks.sections.kernels import KINDS, REST
 from tests.benchmarks.sections.settle import smooth
 from tests.helpers import models
 
@@ -131,7 +132,6 @@ MACHINE = {
     "threads": 2,
     "memory": 8 * 2**30,
     "system": "Linux",
-    "date": "2026-01-02",
     "versions": {"onnx": "1"},
 }
 
@@ -154,12 +154,20 @@ def test_report_is_written_from_what_was_measured() -> None:
     cells = {"resnet50/10/1": single, "resnet50/10/10": several}
     capacity = {"resnet50/shap": {"largest": 7, "peaks": {"7": LIMIT, "8": LIMIT + 1}}}
     built = {"100": {"nodes": 91, "emitted": 1217, "load": 0.01, "build": 0.182}}
+    spent = dict.fromkeys([*KINDS, REST], 1.0)
+    passes = {"forward": spent, "pair": spent | {"element by element": 7.0}, "explicand": spent}
+    for day, cell in enumerate([single, several, *capacity.values(), *built.values(), passes], 1):
+        cell["date"] = f"2026-01-0{day}"
     measured = {
+        "kernels": {"machine": MACHINE, "cells": {"resnet50": passes}},
         "builds": {"machine": MACHINE, "cells": built},
         "compare": {"machine": MACHINE, "cells": cells},
         "capacity": {"machine": MACHINE, "cells": capacity},
     }
     text = report.render(json.loads(json.dumps(measured)))
+    assert "* compare: 2026-01-01 to 2026-01-02, a processor" in text
+    assert "* builds: 2026-01-04, a processor" in text
+    assert "| ResNet-50 | each pair | 1.0 | 1.0 | 7.0 | 1.0 | 1.0 | 1.0 | 12.0 | 2.00x |" in text
     assert "| 91 | 1217 | 0.01 | 0.182 | 2.00 ms |" in text
     assert "| 10 | onnxshap | 0.2 | 1x | 2x | 1,024 MB | 0.5 | 1.0e-07 | 0 |" in text
     assert "| 10 | shap.DeepExplainer (torch) | 4 (1) | 20x | 40x |" in text

@@ -12,7 +12,7 @@ _ENOUGH = {"cpu": 40 * 2**20, "cuda": 2 * 2**30}
 Half as many for one processor of several."""
 _WORTH = 2**20  # bytes of work below which a chunk is not worth a run of its own
 _LEAST = 32 * 2**20  # bytes of results held at once in any case: fewer would repeat reference work
-HELD = 4  # chunks of explicands of which all is held at once that their forward pass gave
+_HELD = 4  # chunks of explicands held at once in any case: fewer would repeat reference work
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Plan:
         steps: int,
         pair_bytes: int,
         cut_bytes: int,
+        explicand_bytes: int,
         result_bytes: int,
         max_memory: int | None,
         device: str = "cpu",
@@ -52,9 +53,10 @@ class Plan:
         """Plan a run.
 
         ``pair_bytes``: peak activations of one (explicand, reference, target) at one step;
-        ``cut_bytes``: what is kept of one reference; ``result_bytes``: attributions of one
-        explicand and target. References are taken one by one where their steps are not run at once.
-        ``apart``: nothing can be run together at all. ``chunk``: the most references in one.
+        ``cut_bytes``: what is kept of one reference; ``explicand_bytes``: of one explicand;
+        ``result_bytes``: attributions of one explicand and target. References are taken one by one
+        where their steps are not run at once. ``apart``: nothing can be run together at all.
+        ``chunk``: the most references in one.
 
         Chunks run side by side, each by one of the ``processors`` where there are enough of them:
         what one operator leaves in a processor's cache the next one finds there, and none waits.
@@ -79,13 +81,13 @@ class Plan:
         alike = max(math.ceil(references / workers), _WORTH // pair)
         limits = [alike, pairs // (k * s), most // passing if passing else references]
         m = even(references, max(1, min([*limits, chunk or references]))) if s == steps else 1
-        runs = math.prod(map(math.ceil, [references / m, steps / s, targets / k]))
-        alike = max(math.ceil(explicands * runs / workers), _WORTH // pair)
-        n = max(1, min(explicands, alike, pairs // (k * s * m)))
-        workers = min(workers, runs * math.ceil(explicands / n))
+        n = max(1, min(explicands, pairs // (k * s * m)))
+        runs = [references / m, steps / s, explicands / n, targets / k]
+        workers = min(workers, math.prod(map(math.ceil, runs)))
         cached = budget // 2 // max(1, cut_bytes)
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
-        held = max(n, min(HELD * n, results // max(1, 3 * result_bytes * targets)))
+        fit = max(_HELD * n, budget // 4 // max(1, explicand_bytes))
+        held = max(n, min(fit, results // max(1, 3 * result_bytes * targets)))
         return cls(n, m, k, s, int(cached), held, workers, int(beside))
 
 

@@ -16,6 +16,7 @@ from tests.benchmarks import nets
 from tests.benchmarks.contenders import AS_PUBLISHED, CONTENDERS
 from tests.benchmarks.sections import scale
 from tests.benchmarks.sections.capacity import LIMIT
+from tests.benchmarks.sections.kernels import KINDS, REST
 from tests.benchmarks.sections.settle import GOAL, WINDOW
 from tests.benchmarks.x_gradient import HEAD, cells
 
@@ -158,10 +159,7 @@ def _not_measured(
 
 
 def _kernels(found: Data) -> str:
-    kinds = {"products": "convolutions, products", "transposed": "transposed convolutions"}
-    kinds |= {"elementwise": "element by element", "windows": "windows, means, scatter"}
-    kinds |= {"layout": "layout, copies", "rest": "rest"}
-    rows = []
+    kinds, rows = [*KINDS, REST], []
     for net, cell in found.items():
         forward = sum(cell["forward"].values())
         for which, title in PASSES.items():
@@ -174,7 +172,7 @@ def _kernels(found: Data) -> str:
         "Milliseconds in the runtime's kernels, one target, 10 references, by its own profile, "
         "which adds some to each. A forward run and a pair by one thread each, as many side by "
         "side as processors; the explicand's pass by both threads, while nothing else runs.",
-        ["net", "run", *kinds.values(), "all", "/ forward run"],
+        ["net", "run", *kinds, "all", "/ forward run"],
         rows,
     )
 
@@ -333,8 +331,10 @@ def _machines(measured: dict[str, Data]) -> str:
     for name, section in measured.items():
         m = section["machine"]
         versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items())
+        days = sorted({cell["date"] for cell in section["cells"].values()})
+        when = " to ".join(dict.fromkeys([days[0], days[-1]]))
         line = (
-            f"{m['date']}, {m['cpu']}, {m['cores']} cores, {m['memory'] / 2**30:.0f} GiB, "
+            f"{when}, {m['cpu']}, {m['cores']} cores, {m['memory'] / 2**30:.0f} GiB, "
             f"{m['threads']} threads each, {m['system']}; {versions}."
         )
         lines.setdefault(line, []).append(name)

@@ -66,6 +66,7 @@ def measure(name: str, options: Options, out: Path, fresh: bool) -> None:
         print(f"{name} {key} ...", end=" ", flush=True)
         cells[key] = call()
         cells[key]["took"] = time.perf_counter() - began
+        cells[key]["date"] = datetime.date.today().isoformat()
         print(f"{cells[key]['took']:.0f} s", flush=True)
         part = file.with_suffix(".part")
         part.write_text(json.dumps({"machine": machine(), "cells": _kept(file) | cells}, indent=1))
@@ -91,7 +92,6 @@ def machine() -> dict[str, Any]:
         "threads": THREADS,
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "date": datetime.date.today().isoformat(),
         "versions": versions,
     }
 

@@ -5,7 +5,13 @@ import pytest
 from onnxshap.runtime.plan import DEFAULT_MEMORY, Plan, even
 
 MIB = 2**20
-LITE0 = {"pair_bytes": 14 * MIB, "cut_bytes": 24 * MIB, "result_bytes": MIB, "steps": 1}
+LITE0 = {
+    "pair_bytes": 14 * MIB,
+    "cut_bytes": 24 * MIB,
+    "explicand_bytes": 60 * MIB,
+    "result_bytes": MIB,
+    "steps": 1,
+}
 
 
 EVERY = product(
@@ -28,6 +34,7 @@ def test_every_plan_keeps_its_promises() -> None:
             steps=steps,
             pair_bytes=pair_bytes,
             cut_bytes=24 * MIB,
+            explicand_bytes=60 * MIB,
             result_bytes=1000,
             max_memory=memory,
             processors=processors,
@@ -38,6 +45,8 @@ def test_every_plan_keeps_its_promises() -> None:
         assert 1 <= plan.steps <= steps
         assert plan.steps == steps or plan.references == 1  # a reference's steps are summed first
         assert plan.accumulated >= plan.explicands
+        forward = plan.accumulated * 60 * MIB
+        assert forward <= max((memory or DEFAULT_MEMORY) / 4, 4 * plan.explicands * 60 * MIB)
         budget = memory or DEFAULT_MEMORY
         work = plan.explicands * plan.references * plan.targets * plan.steps * pair_bytes
         kept = min(budget / 2, references * 24 * MIB)
@@ -69,7 +78,7 @@ def test_chunks_of_references_do_not_depend_on_the_number_of_explicands(processo
 
 
 def test_a_single_chunk_has_all_memory_whatever_the_processors() -> None:
-    sizes = {"pair_bytes": MIB, "cut_bytes": MIB, "result_bytes": MIB, "steps": 1}
+    sizes = {**LITE0, "pair_bytes": MIB, "cut_bytes": MIB}
     plans = [
         Plan.of(explicands=1, references=1, targets=1000, max_memory=None, processors=p, **sizes)
         for p in (1, 2, 16, 64)
@@ -94,22 +103,17 @@ def test_chunks_are_as_many_as_processors_where_that_is_worth_it() -> None:
     assert plan(14 * MIB, processors=8, device="cuda").workers == 1  # type: ignore[arg-type]
 
 
-def test_explicands_keep_all_processors_at_work_where_references_do_not() -> None:
-    def chunks(explicands: int, references: int, pair_bytes: int) -> tuple[int, int]:
-        sizes = {**LITE0, "pair_bytes": pair_bytes}
-        plan = Plan.of(
-            explicands=explicands,
-            references=references,
-            targets=1,
-            max_memory=None,
-            processors=2,
-            **sizes,
-        )
-        return plan.explicands, plan.workers
+def test_explicands_are_held_as_their_forward_pass_and_results_fit() -> None:
+    def held(explicand_bytes: int, result_bytes: int) -> int:
+        sizes = {**LITE0, "explicand_bytes": explicand_bytes, "result_bytes": result_bytes}
+        return Plan.of(
+            explicands=10_000, references=10, targets=1, max_memory=2**31, **sizes
+        ).accumulated
 
-    assert chunks(64, 1, MIB // 8) == (32, 2)
-    assert chunks(64, 1, 1000) == (64, 1)  # too little to be worth a second run
-    assert chunks(64, 10, MIB // 8) == (32, 2)  # two chunks of references, in four runs
+    assert held(64 * MIB, 1000) == 8
+    assert held(MIB, 1000) == 512
+    assert held(2**30, 1000) == 4  # fewer would repeat reference work
+    assert held(0, 2**30) == 1
 
 
 def test_more_memory_is_used() -> None:

@@ -1,7 +1,9 @@
 """What is measured. A section yields cells: a key, and a call that returns plain JSON data."""
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any
 
 Cell = tuple[str, Callable[[], dict[str, Any]]]
@@ -25,3 +27,9 @@ class Options:
     references: tuple[int, ...] = (1, 10, 50)
     targets: tuple[int, ...] = (1, 10)
     contenders: tuple[str, ...] = ()
+
+
+def apart(measure: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
+    """Call ``measure`` in a new process, which nothing ran in before."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measure, *given).result()

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 import onnxshap
 from tests.benchmarks.contenders.onnx_runtime import CPU
-from tests.benchmarks.sections import Cell, Cells, Options
+from tests.benchmarks.sections import Cell, Cells, Options, apart
 from tests.helpers import chains, models
 
 NODES = (100, 1_000, 10_000)
@@ -21,12 +19,7 @@ ROUNDS = 3
 def section(options: Options, _: Cells) -> Iterator[Cell]:
     """One cell for each depth, each in a process of its own."""
     for nodes in NODES:
-        yield str(nodes), lambda nodes=nodes: _apart(nodes)
-
-
-def _apart(nodes: int) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(measure, nodes).result()
+        yield str(nodes), lambda nodes=nodes: apart(measure, nodes)
 
 
 def measure(nodes: int) -> dict[str, Any]:

@@ -7,8 +7,7 @@ runs of one image are made the same way, as many side by side.
 import statistics
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,24 @@ import onnxshap
 from tests.benchmarks import nets
 from tests.benchmarks.contenders.onnx_runtime import CPU
 from tests.benchmarks.nets import Task
-from tests.benchmarks.sections import Cell, Cells, Options
+from tests.benchmarks.sections import Cell, Cells, Options, apart
 from tests.benchmarks.workers import THREADS
 from tests.helpers.placement import profiled, ran
 
+_ELEMENTWISE = "Abs Add Clip Div Equal Greater Less Max Min Mul Neg QuickGelu Relu Sigmoid Sub Sum"
+_WINDOWS = "AveragePool GlobalAveragePool MaxPool ReduceMean ReduceSum Resize ScatterElements"
+_LAYOUT = (
+    "Concat Expand Identity ReorderInput ReorderOutput Reshape Slice Split Transpose Unsqueeze"
+)
 KINDS = {
-    "products": "Conv FusedConv FusedGemm FusedMatMul Gemm MatMul",
-    "transposed": "ConvTranspose",
-    "windows": "AveragePool GlobalAveragePool MaxPool ReduceMean ReduceSum Resize ScatterElements",
-    "elementwise": "Abs Add Clip Div Equal Greater Less Max Min Mul Neg QuickGelu Relu Sigmoid Sub"
-    " Sum Tanh Where",
-    "layout": "Concat Expand Identity ReorderInput ReorderOutput Reshape Slice Split Transpose"
-    " Unsqueeze",
+    "convolutions, products": "Conv FusedConv FusedGemm FusedMatMul Gemm MatMul",
+    "transposed convolutions": "ConvTranspose",
+    "element by element": f"{_ELEMENTWISE} Tanh Where",
+    "windows, means, scatter": _WINDOWS,
+    "layout, copies": _LAYOUT,
 }
 """Operators by what they do; all others are the rest."""
+REST = "rest"
 REFERENCES = 10
 CALLS = 5
 """After one to warm up."""
@@ -40,12 +43,7 @@ CALLS = 5
 def section(options: Options, _: Cells) -> Iterator[Cell]:
     """One cell for each net of pictures, each in a process of its own."""
     for net in options.nets or (*nets.STOCK, nets.LITE0):
-        yield net, lambda net=net: _apart(Task(net, REFERENCES))
-
-
-def _apart(task: Task) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(measure, task).result()
+        yield net, lambda net=net: apart(measure, Task(net, REFERENCES))
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -76,7 +74,7 @@ def _by_kind(session: ort.InferenceSession) -> dict[str, float]:
     for one in ran(session):
         spent.setdefault((one.op, one.node[1]), []).append(one.microseconds)
     kinds = {op: kind for kind, ops in KINDS.items() for op in ops.split()}
-    total = dict.fromkeys([*KINDS, "rest"], 0.0)
+    total = dict.fromkeys([*KINDS, REST], 0.0)
     for (op, _), times in spent.items():
-        total[kinds.get(op, "rest")] += statistics.median(times) / 1e3
+        total[kinds.get(op, REST)] += statistics.median(times) / 1e3
     return total

@@ -3,8 +3,6 @@
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,13 @@ import onnxshap
 from tests.benchmarks import nets
 from tests.benchmarks.contenders.onnx_runtime import CPU, session
 from tests.benchmarks.nets import Task
-from tests.benchmarks.sections import Cell, Cells, Options
+from tests.benchmarks.sections import Cell, Cells, Options, apart
 
 
 def section(options: Options, _: Cells) -> Iterator[Cell]:
     """One cell for each net, each in a process of its own."""
     for net in options.nets or nets.TITLES:
-        yield net, lambda net=net: _apart(Task(net, 10))
-
-
-def _apart(task: Task) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(measure, task).result()
+        yield net, lambda net=net: apart(measure, Task(net, 10))
 
 
 def measure(task: Task) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +13,7 @@ import numpy as np
 import onnxshap
 from tests.benchmarks.contenders.onnx_runtime import CPU
 from tests.benchmarks.nets import MLP, Task
-from tests.benchmarks.sections import Cell, Cells, Options
+from tests.benchmarks.sections import Cell, Cells, Options, apart
 from tests.benchmarks.sections.capacity import peak
 from tests.benchmarks.sections.compare import measure
 from tests.benchmarks.workers import status
@@ -33,7 +31,7 @@ TABLE = ["shap", "captum", "onnxshap", "one_shot"]
 def section(options: Options, _: Cells) -> Iterator[Cell]:
     """Memory and seconds by references, then the seconds of a table."""
     for count in REFERENCES:
-        yield f"references/onnxshap/{count}", lambda count=count: _apart(Task(NET, count))
+        yield f"references/onnxshap/{count}", lambda count=count: apart(bounded, Task(NET, count))
     for name, counts in GROWING.items():
         for count in counts:
             yield (
@@ -43,11 +41,6 @@ def section(options: Options, _: Cells) -> Iterator[Cell]:
     table = Task(MLP, OF_ROWS, explicands=ROWS)
     rounds = Options(rounds=options.rounds, budget=options.budget)
     yield "rows", lambda: measure(table, ["floor", *TABLE], rounds)
-
-
-def _apart(task: Task) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(bounded, task).result()
 
 
 def bounded(task: Task) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Compiled:
         """Bytes kept of one reference."""
         self.pair_bytes = _peak(self._pair_model, own_bytes)
         """Peak bytes of one pair in the backward pass."""
-        self._sessions: dict[tuple[str, int], Session] = {}
+        self._sessions: dict[tuple[str, bool, int], Session] = {}
         self._lock = threading.Lock()
 
     # --- the passes ------------------------------------------------------------------------------
@@ -91,10 +91,14 @@ class Compiled:
         rows: range,
         stop: Stop | None = None,
         threads: int = 0,
+        folded: bool = False,
     ) -> References:
-        """Run the reference side on some ``rows`` of the background, [M, *x]."""
+        """Run the reference side on some ``rows`` of the background, [M, *x].
+
+        ``folded``: by the plain kernels that fold it in a one-shot file.
+        """
         program = self.program
-        session = self._session("reference", self._reference_model, threads)
+        session = self._session("reference", self._reference_model, threads, folded)
         named = {program.references[name]: array for name, array in feeds.items()}
         output = program.reference_output
         wanted = [*self._reference_cut]
@@ -119,19 +123,17 @@ class Compiled:
         found = session.run({self.program.seed: seed, **values}, outputs, stop)
         return {name: value.numpy() for name, value in found.items()}
 
-    def _session(self, which: str, model: ir.Model, threads: int = 0) -> Session:
+    def _session(
+        self, which: str, model: ir.Model, threads: int = 0, plain_kernels: bool = False
+    ) -> Session:
         with self._lock:
             # Rather one thread at once than another session, with weights of its own, to wait for.
-            if which != "explicand" and (which, 1) in self._sessions:
+            if which != "explicand" and (which, plain_kernels, 1) in self._sessions:
                 threads = 1
-            if (which, threads) not in self._sessions:
-                # A one-shot file's references are folded by plain kernels. By the same kernels
-                # here, the file's numbers are these: where explicand and reference nearly meet at
-                # a kink, rounding alone moves a multiplier.
-                plain = which == "reference"
-                session = self._load(model, f"{which} pass", threads, plain)
-                self._sessions[which, threads] = session
-            return self._sessions[which, threads]
+            key = which, plain_kernels, threads
+            if key not in self._sessions:
+                self._sessions[key] = self._load(model, f"{which} pass", threads, plain_kernels)
+            return self._sessions[key]
 
     def _load(
         self, model: ir.Model, what: str, threads: int = 0, plain_kernels: bool = False
@@ -175,7 +177,7 @@ class Compiled:
     def runs(self, which: str) -> int:
         """How often a pass has run: "reference", "explicand" or "pair"."""
         with self._lock:
-            return sum(s.runs for (name, _), s in self._sessions.items() if name == which)
+            return sum(s.runs for (name, *_), s in self._sessions.items() if name == which)
 
     def _samples_first(self, output: np.ndarray) -> np.ndarray:
         axis = self.program.output_batch

@@ -276,9 +276,9 @@ class Refinement:
             release(background.arrays.values())
             for name in held:
                 feeds[name] = np.repeat(groups[0].feeds[name], len(rows), axis=0)
-            found = compiled.reference(self._as_fed(feeds), rows, self.stop, plan.threads)
+            given = self._as_fed(feeds)
+            found = compiled.reference(given, rows, self.stop, plan.threads, plan.folded)
             if found.outputs is not None:
-                given = self._as_fed(feeds)
                 compiled.require_finite(found.outputs, given, "reference", rows.start, self.stop)
             if rows.stop <= plan.cached_references and not held:
                 background.keep(compiled, plan.references, found)

@@ -439,6 +439,29 @@ def test_references_that_do_not_fit_are_computed_again(
     np.testing.assert_array_equal(first.attributions, second.attributions)
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_references_run_by_the_kernels_a_one_shot_file_runs_them_by(
+    cnn: onnx.ModelProto,
+    x: np.ndarray,
+    background: np.ndarray,
+    fits: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Plain ones where the file folds them at load, else the runtime's fastest."""
+    if not fits:
+        for module in ("runtime.plan", "oneshot.averages"):
+            monkeypatch.setattr(f"onnxshap.{module}.DEFAULT_MEMORY", 1)
+    explain = Explainer(cnn, background, target=2)
+    explain(x)
+    explain.export(tmp_path / "file.onnx")
+    notes = {p.key: p.value for p in onnx.load(tmp_path / "file.onnx").metadata_props}
+    folded = notes["onnxshap.reference_side"] == "folded at load"
+    assert folded == fits
+    sessions = explain._engine.compiled._sessions
+    assert {plain for which, plain, _ in sessions if which == "reference"} == {folded}
+
+
 def test_memory_mapped_background(
     cnn: onnx.ModelProto, x: np.ndarray, background: np.ndarray, tmp_path: Path
 ) -> None:

@@ -18,10 +18,7 @@ from onnxshap.graph.constants import embed, initializer
 from onnxshap.graph.scan import scan
 from onnxshap.methods.draft import over_references
 from onnxshap.methods.program import Program
-from onnxshap.runtime.plan import DEFAULT_MEMORY, divisor
-
-_FOLDED = 3
-"""Folding keeps the latest cut, and its inputs while it folds: about three times the smallest."""
+from onnxshap.runtime.plan import DEFAULT_MEMORY, FOLDED, divisor, folds
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class ChunkSizes:
         """Plan for one explicand. ``references``: 0 for methods without."""
         budget, own = max_memory or DEFAULT_MEMORY, compiled.program.steps
         chunk = None
-        if references and _FOLDED * compiled.cut_bytes * references > budget:
-            one = _FOLDED * compiled.cut_bytes + targets * compiled.pair_bytes
+        if references and not folds(references, compiled.cut_bytes, max_memory):
+            one = FOLDED * compiled.cut_bytes + targets * compiled.pair_bytes
             chunk = divisor(references, budget // 4 // max(1, one))
         if own is None:
             return cls(chunk)

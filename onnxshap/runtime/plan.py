@@ -13,6 +13,7 @@ Half as many for one processor of several."""
 _WORTH = 2**20  # bytes of work below which a chunk is not worth a run of its own
 _LEAST = 32 * 2**20  # bytes of results held at once in any case: fewer would repeat reference work
 _HELD = 4  # chunks of explicands held at once in any case: fewer would repeat reference work
+FOLDED = 3  # folding keeps the latest cut, and while it folds its inputs: three times the smallest
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Plan:
     """How many chunks to run at once."""
     threads: int
     """How many processors a chunk is run by: 1, or 0 for all."""
+    folded: bool
+    """Whether plain kernels run the reference side, as where a one-shot file holds it folded.
+
+    By the same kernels, the file's numbers are these: where explicand and reference nearly meet at
+    a kink, rounding alone moves a multiplier. Too many to be folded, references are run by the
+    runtime's fastest, here and in the file. Less memory than by default changes no numbers."""
 
     @classmethod
     def of(
@@ -88,7 +95,13 @@ class Plan:
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
         fit = max(_HELD * n, budget // 4 // max(1, explicand_bytes))
         held = max(n, min(fit, results // max(1, 3 * result_bytes * targets)))
-        return cls(n, m, k, s, int(cached), held, workers, int(beside))
+        folded = folds(references, cut_bytes, max(max_memory or 0, DEFAULT_MEMORY))
+        return cls(n, m, k, s, int(cached), held, workers, int(beside), folded)
+
+
+def folds(references: int, cut_bytes: int, max_memory: int | None) -> bool:
+    """Whether the reference side fits into memory as constants of a one-shot file."""
+    return FOLDED * cut_bytes * references <= (max_memory or DEFAULT_MEMORY)
 
 
 def even(count: int, most: int) -> int:

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from onnxshap.errors import ExecutionError, ProviderError
 from onnxshap.runtime.providers import CUDA, choose
-from onnxshap.runtime.workers import Stop, Stopped, Workers
+from onnxshap.runtime.workers import Stop, Stopped, Workers, cores
 
 _BFLOAT16 = 16  # in onnx.TensorProto
 _NO_KERNEL = re.compile(r"find an implementation for (\w+)\(\d+\) node with name '(.*)'")
@@ -33,7 +33,7 @@ class NoKernelError(ExecutionError):
 class Session:
     """A compiled graph. ``count`` says how many were made, ``runs`` how often this one ran.
 
-    ``threads``: how many a run takes; 0: one for each processor. ``plain_kernels``: run on the
+    ``threads``: how many a run takes; 0: one for each core. ``plain_kernels``: run on the
     CPU without its blocked layout, as constant folding does. ``folder``: of the model's external
     weights. ``mapped``: leave them there, mapped into memory that sessions share, instead of in
     copies laid out for speed.
@@ -58,7 +58,9 @@ class Session:
             ort.preload_dlls()
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads
+        # Told how many, the runtime does not tie its threads to processors, where now and then one
+        # shared its processor with the thread that waits for it: no faster than one alone.
+        options.intra_op_num_threads = threads or cores()
         # Between runs the threads of one session would spin against those of the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # A plan for buffers made ahead takes time that grows with the square of the nodes (8 of 11

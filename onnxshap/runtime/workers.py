@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import onnxruntime as ort
@@ -13,6 +14,7 @@ import onnxruntime as ort
 from onnxshap.errors import OnnxShapError
 
 T = TypeVar("T")
+_SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 class Stopped(OnnxShapError):
@@ -134,3 +136,15 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cores() -> int:
+    """How many cores the processors of this process are of; 0 where the system does not tell.
+
+    Two processors of one core share what it calculates with.
+    """
+    try:
+        own = [_SIBLINGS.format(n) for n in os.sched_getaffinity(0)]
+        return len({Path(path).read_text() for path in own})
+    except (AttributeError, OSError):  # not Linux, or without that folder
+        return 0

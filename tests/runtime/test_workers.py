@@ -1,13 +1,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import onnxshap
 from onnxshap.runtime.session import Session
-from onnxshap.runtime.workers import Stop, Stopped, Workers
+from onnxshap.runtime.workers import Stop, Stopped, Workers, cores
 from tests.helpers import models
 
 
@@ -113,10 +114,26 @@ def test_as_many_processors_give_the_same_numbers(monkeypatch: pytest.MonkeyPatc
         explain = onnxshap.Explainer(proto, background, target=[0, 1], max_memory=2**22)
         found.append(explain(x, per_reference=True))
         sessions = explain._engine.compiled._sessions
-        assert {threads for which, threads in sessions if which == "pair"} == {
+        assert {threads for which, _, threads in sessions if which == "pair"} == {
             0 if count == 1 else 1
         }
     for name in ("attributions", "standard_error", "per_reference", "base_values"):
         one, *others = (np.asarray(getattr(e, name)) for e in found)
         for other in others:
             np.testing.assert_allclose(other, one, rtol=0, atol=1e-6 * np.abs(one).max())
+
+
+@pytest.mark.parametrize(
+    ("siblings", "expected"),
+    [(["0", "1"], 2), (["0-1", "0-1"], 1), (["0,2", "1,3", "0,2", "1,3"], 2), ([], 0)],
+)
+def test_two_processors_of_one_core_count_once(
+    siblings: list[str], expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And where the system does not tell, the runtime chooses."""
+    for number, own in enumerate(siblings):
+        (tmp_path / str(number)).write_text(f"{own}\n")
+    monkeypatch.setattr("onnxshap.runtime.workers._SIBLINGS", f"{tmp_path}/{{}}")
+    everything = set(range(len(siblings) or 1))
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: everything, raising=False)
+    assert cores() == expected

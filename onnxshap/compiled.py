@@ -91,14 +91,11 @@ class Compiled:
         rows: range,
         stop: Stop | None = None,
         threads: int = 0,
-        folded: bool = False,
+        plain_kernels: bool = False,
     ) -> References:
-        """Run the reference side on some ``rows`` of the background, [M, *x].
-
-        ``folded``: by the plain kernels that fold it in a one-shot file.
-        """
+        """Run the reference side on some ``rows`` of the background, [M, *x]."""
         program = self.program
-        session = self._session("reference", self._reference_model, threads, folded)
+        session = self._session("reference", self._reference_model, threads, plain_kernels)
         named = {program.references[name]: array for name, array in feeds.items()}
         output = program.reference_output
         wanted = [*self._reference_cut]

@@ -111,7 +111,10 @@ class Explainer:
     # --- siblings --------------------------------------------------------------------------------
 
     def with_background(self, background: Data) -> "Explainer":
-        """Return an explainer with other references; nothing is rebuilt or compiled."""
+        """Return an explainer with other references; nothing is rebuilt.
+
+        At most the reference pass is compiled once more, where as many ask for other kernels.
+        """
         sibling = self._sibling()
         sibling._background = sibling._bind(background)
         assert sibling._background is not None

@@ -276,8 +276,8 @@ class Refinement:
             release(background.arrays.values())
             for name in held:
                 feeds[name] = np.repeat(groups[0].feeds[name], len(rows), axis=0)
-            given = self._as_fed(feeds)
-            found = compiled.reference(given, rows, self.stop, plan.threads, plan.folded)
+            given, plain = self._as_fed(feeds), plan.plain_kernels and not held
+            found = compiled.reference(given, rows, self.stop, plan.threads, plain)
             if found.outputs is not None:
                 compiled.require_finite(found.outputs, given, "reference", rows.start, self.stop)
             if rows.stop <= plan.cached_references and not held:

@@ -12,7 +12,7 @@ import pytest
 from tests.benchmarks import report
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.sections.capacity import LIMIT
-from tests.benchmarks.sections.kernels import KINDS, REST
+from tests.benchmarks.sections.kernels import KINDS, REST, measure
 from tests.benchmarks.sections.settle import smooth
 from tests.helpers import models
 
@@ -120,6 +120,12 @@ def test_peers_agree_where_they_are_right(name: str, tmp_path: Path) -> None:
     expected = CONTENDERS["onnxshap"].load()(task, targets)()
     found = CONTENDERS[name].load()(task, targets)()
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_kernels_are_timed_in_every_pass(small: Given) -> None:
+    found = measure(small)  # type: ignore[arg-type]  # it reads no more of a task
+    assert set(found) == {"explicand", "pair", "forward"}
+    assert all(sum(spent.values()) > 0 for spent in found.values())
 
 
 def _timed(seconds: list[float], **more: object) -> dict[str, object]:

@@ -36,7 +36,7 @@ class ChunkSizes:
         """Plan for one explicand. ``references``: 0 for methods without."""
         budget, own = max_memory or DEFAULT_MEMORY, compiled.program.steps
         chunk = None
-        if references and not folds(references, compiled.cut_bytes, max_memory):
+        if references and not folds(references, compiled.cut_bytes, budget):
             one = FOLDED * compiled.cut_bytes + targets * compiled.pair_bytes
             chunk = divisor(references, budget // 4 // max(1, one))
         if own is None:

@@ -13,7 +13,7 @@ Half as many for one processor of several."""
 _WORTH = 2**20  # bytes of work below which a chunk is not worth a run of its own
 _LEAST = 32 * 2**20  # bytes of results held at once in any case: fewer would repeat reference work
 _HELD = 4  # chunks of explicands held at once in any case: fewer would repeat reference work
-FOLDED = 3  # folding keeps the latest cut, and while it folds its inputs: three times the smallest
+FOLDED = 3  # folding keeps the latest cut and, while at work, its inputs: about 3 of the smallest
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,14 @@ class Plan:
     workers: int
     """How many chunks to run at once."""
     threads: int
-    """How many processors a chunk is run by: 1, or 0 for all."""
-    folded: bool
-    """Whether plain kernels run the reference side, as where a one-shot file holds it folded.
+    """How many threads a chunk is run by: 1, or 0 for one on each core."""
+    plain_kernels: bool
+    """Whether the reference side is run by plain kernels, which fold it in a one-shot file.
 
     By the same kernels, the file's numbers are these: where explicand and reference nearly meet at
-    a kink, rounding alone moves a multiplier. Too many to be folded, references are run by the
-    runtime's fastest, here and in the file. Less memory than by default changes no numbers."""
+    a kink, rounding alone moves a multiplier. Where references are too many to be folded, the
+    runtime's fastest run them, here and in the file. Less memory than by default changes no
+    kernels, though a file made with less may not fold what fits here."""
 
     @classmethod
     def of(
@@ -76,7 +77,7 @@ class Plan:
         most = (budget - min(budget // 2, kept)) // 2 // _SLACK
         pieces = references * steps if references * steps > 1 else explicands
         workers = min(1 if device == "cuda" else processors, pieces, most // (pair + passing))
-        # Two ways to run and no more: each is a session of its own, with weights of its own.
+        # Two ways to run a pair and no more: each is a session, with weights of its own.
         beside = workers > 1 and 2 * workers >= processors
         workers = workers if beside else 1
         most //= workers
@@ -95,13 +96,14 @@ class Plan:
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
         fit = max(_HELD * n, budget // 4 // max(1, explicand_bytes))
         held = max(n, min(fit, results // max(1, 3 * result_bytes * targets)))
-        folded = folds(references, cut_bytes, max(max_memory or 0, DEFAULT_MEMORY))
-        return cls(n, m, k, s, int(cached), held, workers, int(beside), folded)
+        in_a_file = folds(references, cut_bytes, max(max_memory or 0, DEFAULT_MEMORY))
+        plain = device == "cpu" and not apart and in_a_file
+        return cls(n, m, k, s, int(cached), held, workers, int(beside), plain)
 
 
-def folds(references: int, cut_bytes: int, max_memory: int | None) -> bool:
-    """Whether the reference side fits into memory as constants of a one-shot file."""
-    return FOLDED * cut_bytes * references <= (max_memory or DEFAULT_MEMORY)
+def folds(references: int, cut_bytes: int, budget: int) -> bool:
+    """Whether the reference side fits into so many bytes as constants of a one-shot file."""
+    return FOLDED * cut_bytes * references <= budget
 
 
 def even(count: int, most: int) -> int:

@@ -58,8 +58,8 @@ class Session:
             ort.preload_dlls()
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        # Told how many, the runtime does not tie its threads to processors, where now and then one
-        # shared its processor with the thread that waits for it: no faster than one alone.
+        # Told how many, the runtime does not tie its threads to processors: tied, now and then one
+        # shared its processor with the caller's own share of the work, no faster than one alone.
         options.intra_op_num_threads = threads or cores()
         # Between runs the threads of one session would spin against those of the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -139,7 +139,7 @@ def processors() -> int:
 
 
 def cores() -> int:
-    """How many cores the processors of this process are of; 0 where the system does not tell.
+    """How many cores this process may run on; 0 where the system does not tell.
 
     Two processors of one core share what it calculates with.
     """

@@ -1,4 +1,5 @@
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,20 @@ def test_explicands_are_held_as_their_forward_pass_and_results_fit() -> None:
     assert held(MIB, 1000) == 512
     assert held(2**30, 1000) == 4  # fewer would repeat reference work
     assert held(0, 2**30) == 1
+
+
+def test_references_are_run_by_plain_kernels_where_a_file_folds_them() -> None:
+    """Lite0's fit by default up to 28; less memory changes no kernels, as it changes no numbers."""
+
+    def plain(references: int, max_memory: int | None = None, **more: Any) -> bool:
+        asked = {"explicands": 1, "references": references, "targets": 1, "max_memory": max_memory}
+        return Plan.of(**LITE0, **asked, **more).plain_kernels  # type: ignore[arg-type]
+
+    assert [plain(m) for m in (1, 28, 29, 100)] == [True, True, False, False]
+    assert [plain(m, max_memory=1) for m in (28, 29)] == [True, False]
+    assert [plain(m, max_memory=2**33) for m in (100, 114)] == [True, False]
+    assert not plain(1, device="cuda")
+    assert not plain(1, apart=True)
 
 
 def test_more_memory_is_used() -> None:

@@ -11,7 +11,7 @@ from onnxshap.errors import ExecutionError
 from onnxshap.runtime import providers
 from onnxshap.runtime.providers import CPU, CUDA, choose, cuda_device_present
 from onnxshap.runtime.session import Session
-from onnxshap.runtime.workers import Stop, Stopped, Workers
+from onnxshap.runtime.workers import Stop, Stopped, Workers, cores
 from tests.helpers import models
 
 no_cuda = pytest.mark.skipif(cuda_device_present(), reason="a CUDA device answers here")
@@ -24,6 +24,11 @@ def mlp() -> bytes:
 
 def session(model: bytes, asked: list[str] | None = None) -> Session:
     return Session(model, asked, Workers(1), "test")
+
+
+def test_threads_are_counted_so_that_the_runtime_ties_none_to_a_processor(mlp: bytes) -> None:
+    asked = [Session(mlp, None, Workers(1), "test", threads=n)._session for n in (0, 1)]
+    assert [s.get_session_options().intra_op_num_threads for s in asked] == [cores(), 1]
 
 
 # Providers ----------------------------------------------------------------------------------------

@@ -137,3 +137,5 @@ def test_two_processors_of_one_core_count_once(
     everything = set(range(len(siblings) or 1))
     monkeypatch.setattr("os.sched_getaffinity", lambda process: everything, raising=False)
     assert cores() == expected
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert cores() == 0

@@ -52,7 +52,7 @@ def measure(task: Task) -> dict[str, Any]:
         explainer = onnxshap.Explainer(task.path, task.background, target=0, providers=CPU)
         for _ in range(1 + CALLS):
             explainer(task.x)
-        passes = {which: s for (which, _), s in explainer._engine.compiled._sessions.items()}
+        passes = {which: s for (which, *_), s in explainer._engine.compiled._sessions.items()}
         explicand, pair = (_by_kind(passes[p]._session) for p in ("explicand", "pair"))
         return {"explicand": explicand, "pair": pair, "forward": _forward(task)}
 

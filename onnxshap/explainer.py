@@ -113,7 +113,7 @@ class Explainer:
     def with_background(self, background: Data) -> "Explainer":
         """Return an explainer with other references; nothing is rebuilt.
 
-        At most the reference pass is compiled once more, where as many ask for other kernels.
+        At most the reference pass is compiled once more, where their number asks for other kernels.
         """
         sibling = self._sibling()
         sibling._background = sibling._bind(background)

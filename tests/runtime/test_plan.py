@@ -118,7 +118,7 @@ def test_explicands_are_held_as_their_forward_pass_and_results_fit() -> None:
 
 
 def test_references_are_run_by_plain_kernels_where_a_file_folds_them() -> None:
-    """Lite0's fit by default up to 28; less memory changes no kernels, as it changes no numbers."""
+    """Lite0's fit by default up to 28; less memory than that changes no kernels."""
 
     def plain(references: int, max_memory: int | None = None, **more: Any) -> bool:
         asked = {"explicands": 1, "references": references, "targets": 1, "max_memory": max_memory}

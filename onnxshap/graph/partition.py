@@ -40,6 +40,8 @@ _CHEAP = frozenset(
         "Identity",
     ]
 )
+_VIEWS = frozenset(["Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"])
+"""Nodes that give a value another shape and move none of it, unless it is handed over."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ def partition(
     keep : iterable of str
         Outputs of ``model`` the first part must compute as well, if it can.
     recompute : bool
-        Whether to hand over less and compute it again; else as much as possible is done first,
-        unless inputs alone would do.
+        Whether to hand over less and compute it again; else as much as possible is done first
+        that takes time, unless inputs alone would do.
     """
     piece = model if isinstance(model, Piece) else Piece.of(model)
     nodes, inputs, outputs, names = piece.nodes, piece.inputs, piece.outputs, set(known)
@@ -164,8 +166,9 @@ def partition(
     remaining = [o for o in outputs if o not in finished]
     late_values = ancestors_until(nodes, remaining, ready)
     latest = {v for v in late_values if v in ready}
-    least = _pulled_back(nodes, ready, latest, sizes)
-    chosen = least if recompute or least <= set(inputs) else latest
+    chosen = _pulled_back(nodes, ready, latest, sizes, _CHEAP)
+    if not recompute and not chosen <= set(inputs):
+        chosen = _pulled_back(nodes, ready, latest, sizes, _VIEWS)
     order = [*inputs, *(o for node in nodes for o in node.outputs)]
     cut = [v for v in order if v in chosen]
     given = [v for v in inputs if v.name in names]
@@ -177,14 +180,18 @@ def partition(
 
 
 def _pulled_back(
-    nodes: Nodes, ready: set[ir.Value], latest: set[ir.Value], sizes: Mapping[str, int]
+    nodes: Nodes,
+    ready: set[ir.Value],
+    latest: set[ir.Value],
+    sizes: Mapping[str, int],
+    through: frozenset[str],
 ) -> set[ir.Value]:
-    """Pull the latest cut back through cheap nodes where that makes it smaller."""
+    """Pull the latest cut back through operators where that makes it no larger."""
     cut = set(latest)
     for node in reversed(nodes):
         outputs = [o for o in node.outputs if o in cut]
         inputs = [v for v in node_inputs(node) if v in ready and v is not None]
-        if not outputs or node.op_type not in _CHEAP or node.domain:
+        if not outputs or node.op_type not in through or node.domain:
             continue
         gain = sum(sizes.get(str(v.name), 0) for v in outputs)
         cost = sum(sizes.get(str(v.name), 0) for v in set(inputs) - cut)

@@ -89,13 +89,16 @@ class Plan:
         alike = max(math.ceil(references / workers), _WORTH // pair)
         limits = [alike, pairs // (k * s), most // passing if passing else references]
         m = even(references, max(1, min([*limits, chunk or references]))) if s == steps else 1
-        n = max(1, min(explicands, pairs // (k * s * m)))
-        runs = [references / m, steps / s, explicands / n, targets / k]
-        workers = min(workers, math.prod(map(math.ceil, runs)))
+        whole = max(1, min(explicands, pairs // (k * s * m)))
+        # Where the runs of one explicand are fewer than processors, these share the explicands.
+        runs = math.prod(map(math.ceil, [references / m, steps / s, targets / k]))
+        share = max(math.ceil(explicands * runs / workers), _WORTH // (pair * k * s * m))
+        n = max(1, min(whole, share))
+        workers = min(workers, runs * math.ceil(explicands / n))
         cached = budget // 2 // max(1, cut_bytes)
         results = min(_ENOUGH[device], max(_LEAST, budget // 4))
-        fit = max(_HELD * n, budget // 4 // max(1, explicand_bytes))
-        held = max(n, min(fit, results // max(1, 3 * result_bytes * targets)))
+        fit = max(_HELD * whole, budget // 4 // max(1, explicand_bytes))
+        held = max(whole, min(fit, results // max(1, 3 * result_bytes * targets)))
         in_a_file = folds(references, cut_bytes, max(max_memory or 0, DEFAULT_MEMORY))
         plain = device == "cpu" and not apart and in_a_file
         return cls(n, m, k, s, int(cached), held, workers, int(beside), plain)

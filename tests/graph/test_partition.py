@@ -71,6 +71,23 @@ def test_nothing_is_computed_twice_where_that_is_asked_for() -> None:
     assert {n.name for n in parts.second.graph} == {"mul_y", "mul_z"}
 
 
+def test_a_value_is_handed_over_in_the_shape_it_has() -> None:
+    """Another shape of it costs nothing later, and a copy now."""
+    nodes = [
+        node("MatMul", ["x", "W"], ["h"], "matmul"),
+        node("Unsqueeze", ["h", "axes"], ["lifted"], "lift"),
+        node("Mul", ["lifted", "r"], ["y"], "product"),
+    ]
+    ends = {"x": (np.float32, ["N", 4]), "r": (np.float32, ["N", 4])}
+    arrays = {**models.weights(1, W=(4, 4)), "axes": np.array([0])}
+    made = models.graph(nodes, ends, {"y": (np.float32, [1, "N", 4])}, arrays)
+    model = load(made).normalised.clone()
+    analyse(model.graph, list(model.graph.inputs))
+    parts = partition(model, ["x"], dict.fromkeys(("h", "lifted", "y"), 16), recompute=False)
+    assert parts.cut == ["h"]
+    assert {n.name for n in parts.second.graph} == {"lift", "product"}
+
+
 def test_but_inputs_that_would_do_alone_are_all_that_is_handed_over() -> None:
     nodes = [node("Relu", ["x"], ["a"], "relu"), node("Mul", ["a", "r"], ["y"], "product")]
     shape = (np.float32, ["N", 4])

@@ -47,7 +47,8 @@ def test_every_plan_keeps_its_promises() -> None:
         assert plan.steps == steps or plan.references == 1  # a reference's steps are summed first
         assert plan.accumulated >= plan.explicands
         forward = plan.accumulated * 60 * MIB
-        assert forward <= max((memory or DEFAULT_MEMORY) / 4, 4 * plan.explicands * 60 * MIB)
+        shared = min(explicands, plan.workers * plan.explicands)
+        assert forward <= max((memory or DEFAULT_MEMORY) / 4, 4 * shared * 60 * MIB)
         budget = memory or DEFAULT_MEMORY
         work = plan.explicands * plan.references * plan.targets * plan.steps * pair_bytes
         kept = min(budget / 2, references * 24 * MIB)
@@ -102,6 +103,42 @@ def test_chunks_are_as_many_as_processors_where_that_is_worth_it() -> None:
     assert (few.workers, few.threads) == (1, 0)
     assert (enough.workers, enough.threads) == (4, 1)
     assert plan(14 * MIB, processors=8, device="cuda").workers == 1  # type: ignore[arg-type]
+
+
+def test_processors_without_references_of_their_own_share_explicands() -> None:
+    def plan(pair_bytes: int, explicands: int, **more: int) -> tuple[int, int]:
+        sizes = {**LITE0, "pair_bytes": pair_bytes, "cut_bytes": 1000}
+        asked = {"references": 1, "targets": 1, "max_memory": None, "processors": 2}
+        found = Plan.of(explicands=explicands, **{**sizes, **asked, **more})  # type: ignore[arg-type]
+        return found.explicands, found.workers
+
+    assert plan(MIB // 4, 64) == (32, 2)
+    assert plan(MIB // 4, 6) == (4, 2)  # a smaller run is not worth its while
+    assert plan(MIB // 4, 6, targets=10) == (3, 2)
+    assert plan(MIB // 4, 4, steps=16) == (2, 2)
+    assert plan(MIB // 4, 16, references=4) == (8, 2)
+    assert plan(1000, 64) == (64, 1)
+    assert plan(14 * MIB, 3) == (1, 2)
+    assert plan(MIB // 4, 64, references=8) == (20, 2)  # each has half of the references
+
+
+def test_what_is_held_at_once_is_run_forward_once() -> None:
+    """A block of explicands is planned again when it is run."""
+    kinds = product([64, 300], [1, 3], [1, 10], [MIB // 4, 5 * MIB], [8, 100], [1000, 600_000])
+    for (count, references, targets, pair, explicand, result), w in product(kinds, [2, 8, 64]):
+        settings = {
+            "references": references,
+            "targets": targets,
+            "steps": 1,
+            "pair_bytes": pair,
+            "cut_bytes": 1000,
+            "explicand_bytes": explicand * MIB,
+            "result_bytes": result,
+            "max_memory": None,
+            "processors": w,
+        }
+        block = min(count, Plan.of(explicands=count, **settings).accumulated)  # type: ignore[arg-type]
+        assert Plan.of(explicands=block, **settings).accumulated >= block  # type: ignore[arg-type]
 
 
 def test_explicands_are_held_as_their_forward_pass_and_results_fit() -> None:

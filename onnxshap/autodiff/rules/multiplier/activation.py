@@ -18,6 +18,7 @@ from onnxshap.autodiff.rules.vjp.activation import (
 from onnxshap.autodiff.secants import (
     clip_secant,
     exp_secant,
+    leaky,
     ratio,
     relu_secant,
     smooth_slope,
@@ -42,7 +43,7 @@ def _elu_secant(ctx: Context, alpha: float) -> ir.Value:
     s = relu_secant(op, x, r)
     u, v = (negative_part(ctx, side) for side in (x, r))
     e = exp_secant(op, op.Exp(u), op.Exp(v), op.Sub(u, v))
-    return op.Add(s, op.Mul(op.Mul(e, alpha), op.Sub(1.0, s)))
+    return leaky(op, s, op.Mul(e, alpha))
 
 
 @multiplier("Erf")
@@ -88,9 +89,9 @@ def hard_swish(ctx: Context, m: ir.Value) -> Cotangents:
 
 @multiplier("LeakyRelu")
 def leaky_relu(ctx: Context, m: ir.Value) -> Cotangents:
-    """m (p(x) + p(r)) / (|x| + |r|), p(x) = relu(x) + alpha relu(-x);  0 at x = r = 0."""
-    secant = relu_secant(ctx.op, ctx.x(), ctx.r(), float(ctx.attr("alpha", LEAKY_RELU_ALPHA)))
-    return [ctx.op.Mul(m, secant)]
+    """m (s + alpha (1 - s)), s the ReLU secant."""
+    alpha = float(ctx.attr("alpha", LEAKY_RELU_ALPHA))
+    return [ctx.op.Mul(m, leaky(ctx.op, relu_secant(ctx.op, ctx.x(), ctx.r()), alpha))]
 
 
 @multiplier("Mish")
@@ -120,7 +121,7 @@ def prelu(ctx: Context, m: ir.Value) -> Cotangents:
     if ctx.needs(0):
         s = relu_secant(op, x, r)
         slope = op.Mul(op.Add(slope, ctx.r(1)), 0.5) if ctx.varies(1) else slope
-        dx = op.Mul(m, op.Add(s, op.Mul(op.Sub(1.0, s), slope)))
+        dx = op.Mul(m, leaky(op, s, slope))
     if ctx.needs(1):
         below = [negative_part(ctx, side) for side in (x, r)]
         dslope = op.Mul(m, op.Mul(op.Add(*below), 0.5))

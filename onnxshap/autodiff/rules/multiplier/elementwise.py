@@ -97,7 +97,7 @@ def mul(ctx: Context, m: ir.Value) -> Cotangents:
     op, x, s, y = ctx.op, ends.x(1 - gate), ends.x(gate), ends.y()
     rest = op.Sub(1.0, s)
     first = op.Add(s, op.Mul(y, rest))
-    second = op.Mul(rest, op.Add(op.Mul(s, 2.0), op.Mul(y, op.Sub(rest, s))))
+    second = op.Mul(rest, op.Sub(op.Mul(first, 2.0), y))
     sides = x, ctx.r(1 - gate), y, ctx.y_ref()
     slopes: list[ir.Value | None] = [WITH_ANOTHER, WITH_ANOTHER]
     slopes[1 - gate] = op.Mul(m, softened(op, sides, first, second))

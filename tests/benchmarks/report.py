@@ -176,9 +176,9 @@ def _kernels(found: Data) -> str:
         "fit the second-level cache; the adjoint of a strided convolution as one convolution for "
         "each phase and DepthToSpace, of a strided 1x1 one by Resize; buffers planned ahead "
         "(enable_mem_reuse); comparing with the maximum at the pool's resolution instead of "
-        "MaxPool's indices and ScatterElements; ReLU's secant by Softsign, which rounds worse. "
-        "Huge pages give 3% on ResNet-50 and a tenth on EfficientNet-B0, but are the system's to "
-        "set. Keeping the ReLUs of references beside their inputs would save a pass over the pairs "
+        "MaxPool's indices and ScatterElements; ReLU's secant by Softsign, which rounds worse, or "
+        "by Max and Min, of which the runtime runs Min in one thread. Huge pages give 3% on "
+        "ResNet-50 and a tenth on EfficientNet-B0, but are the system's to set. Keeping the ReLUs of references beside their inputs would save a pass over the pairs "
         "(3 to 8%) and hold half as many references in the same memory.",
         ["net", "run", *kinds, "all", "/ forward run"],
         rows,
@@ -233,7 +233,7 @@ def _x_gradient(found: Data) -> str:
     return _section(
         "X-Gradient",
         "Nets without biases, where x times the gradient is Integrated Gradients of the zero "
-        "reference. Milliseconds, medians of five, alternating (IG: of two).",
+        "reference. Milliseconds, alternating; medians of 25, of DeepSHAP and EG five, of IG two.",
         HEAD,
         [cells(cell) for cell in found.values()],
     )

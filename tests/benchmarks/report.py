@@ -178,8 +178,9 @@ def _kernels(found: Data) -> str:
         "(enable_mem_reuse); comparing with the maximum at the pool's resolution instead of "
         "MaxPool's indices and ScatterElements; ReLU's secant by Softsign, which rounds worse, or "
         "by Max and Min, of which the runtime runs Min in one thread. Huge pages give 3% on "
-        "ResNet-50 and a tenth on EfficientNet-B0, but are the system's to set. Keeping the ReLUs of references beside their inputs would save a pass over the pairs "
-        "(3 to 8%) and hold half as many references in the same memory.",
+        "ResNet-50 and a tenth on EfficientNet-B0, but are the system's to set. Keeping the ReLUs "
+        "of references beside their inputs would save a pass over the pairs (3 to 8%) and hold "
+        "half as many references in the same memory.",
         ["net", "run", *kinds, "all", "/ forward run"],
         rows,
     )

@@ -14,7 +14,10 @@ import onnx_ir as ir
 
 from onnxshap.graph.dependence import Nodes, ancestors, node_inputs, reachable
 
-_CHEAP = frozenset(
+_VIEWS = frozenset(["Identity", "Reshape", "Squeeze", "Unsqueeze"])
+"""Nodes that give a value another shape and move none of it, unless it is handed over."""
+
+_CHEAP = _VIEWS | frozenset(
     [
         "Abs",
         "Add",
@@ -31,17 +34,11 @@ _CHEAP = frozenset(
         "Not",
         "Reciprocal",
         "Relu",
-        "Reshape",
         "Sign",
         "Sqrt",
-        "Squeeze",
         "Sub",
-        "Unsqueeze",
-        "Identity",
     ]
 )
-_VIEWS = frozenset(["Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"])
-"""Nodes that give a value another shape and move none of it, unless it is handed over."""
 
 
 @dataclass(frozen=True)

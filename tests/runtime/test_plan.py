@@ -1,4 +1,5 @@
 from itertools import product
+from math import ceil, prod
 from typing import Any
 
 import pytest
@@ -47,8 +48,10 @@ def test_every_plan_keeps_its_promises() -> None:
         assert plan.steps == steps or plan.references == 1  # a reference's steps are summed first
         assert plan.accumulated >= plan.explicands
         forward = plan.accumulated * 60 * MIB
-        shared = min(explicands, plan.workers * plan.explicands)
-        assert forward <= max((memory or DEFAULT_MEMORY) / 4, 4 * shared * 60 * MIB)
+        others = [references / plan.references, steps / plan.steps, targets / plan.targets]
+        sharing = ceil(plan.workers / prod(map(ceil, others)))  # 1 unless runs are too few
+        together = min(explicands, sharing * plan.explicands)
+        assert forward <= max((memory or DEFAULT_MEMORY) / 4, 4 * together * 60 * MIB)
         budget = memory or DEFAULT_MEMORY
         work = plan.explicands * plan.references * plan.targets * plan.steps * pair_bytes
         kept = min(budget / 2, references * 24 * MIB)
